@@ -1,0 +1,117 @@
+"""Every name a workflow may use for a part of `modalities`, and where that part lives.
+
+Nothing is imported until `resolve` is called, so that listing and validating names costs nothing and Ray workers
+need no registration. Adding a part is one line here (see CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name's target as `module:attribute`, one line of description, and facts that planning needs."""
+
+    target: str
+    summary: str
+    facts: Mapping[str, float | str | bool] = field(default_factory=dict)
+
+
+MODALITIES: dict[str, Entry] = {
+    "image": Entry("modalities.image:IMAGE", "still pictures; axes row and column"),
+}
+
+SAMPLERS: dict[str, Entry] = {
+    "euler": Entry("modalities.flow.samplers:euler", "first order, one evaluation a step", {"evaluations": 1, "order": 1}),
+    "midpoint": Entry(
+        "modalities.flow.samplers:midpoint", "second order, two evaluations a step", {"evaluations": 2, "order": 2}
+    ),
+    "heun": Entry("modalities.flow.samplers:heun", "second order, trapezoidal", {"evaluations": 2, "order": 2}),
+    "rk4": Entry("modalities.flow.samplers:rk4", "fourth order, the classic tableau", {"evaluations": 4, "order": 4}),
+    "rk4-38": Entry(
+        "modalities.flow.samplers:rk4_38", "fourth order, the 3/8 rule (torchdiffeq's rk4)", {"evaluations": 4, "order": 4}
+    ),
+    "dopri5": Entry(
+        "modalities.flow.samplers:dopri5",
+        "fifth order with step-size control; takes as many evaluations as its tolerance needs",
+        {"evaluations": 7, "order": 5, "adaptive": True},
+    ),
+    "dpm-solver++": Entry(
+        "modalities.flow.samplers:dpm_solver_pp_2m", "second-order multistep on the data prediction", {"evaluations": 1, "order": 2}
+    ),
+    "euler-maruyama": Entry(
+        "modalities.flow.samplers:euler_maruyama",
+        "the reverse SDE; draws noise at every step",
+        {"evaluations": 1, "order": 1, "stochastic": True},
+    ),
+}
+
+SCHEDULES: dict[str, Entry] = {
+    "uniform": Entry("modalities.flow.schedules:uniform", "equal steps in t"),
+    "shifted": Entry("modalities.flow.schedules:shifted", "t / (t + s - s t): more steps near the noise", {"shift": 4.0}),
+    "resolution-shifted": Entry(
+        "modalities.flow.schedules:resolution_shifted", "shifted, s grows with the square root of the token ratio"
+    ),
+    "sigmoid": Entry("modalities.flow.schedules:sigmoid", "the sigmoid discretisation of Lumina-Next"),
+    "rational": Entry("modalities.flow.schedules:rational", "the rational discretisation of Lumina-Next"),
+}
+
+EXTRAPOLATIONS: dict[str, Entry] = {
+    "none": Entry("modalities.generators.nextdit.extrapolation:none", "positions as they are"),
+    "position-interpolation": Entry(
+        "modalities.generators.nextdit.extrapolation:position_interpolation", "every frequency divided by the scale"
+    ),
+    "ntk-aware": Entry("modalities.generators.nextdit.extrapolation:ntk_aware", "the base multiplied by the scale"),
+    "frequency-aware": Entry(
+        "modalities.generators.nextdit.extrapolation:frequency_aware", "NTK anchored where a wave spans the trained length"
+    ),
+    "time-aware": Entry(
+        "modalities.generators.nextdit.extrapolation:time_aware", "from interpolation at t = 0 to NTK at t = 1"
+    ),
+    "watershed": Entry(
+        "modalities.generators.nextdit.extrapolation:watershed", "interpolation before a time, NTK after (released Lumina)"
+    ),
+}
+
+GENERATORS: dict[str, Entry] = {
+    "nextdit": Entry("modalities.generators.nextdit.generate:load", "Next-DiT flow transformer of Lumina-Next"),
+}
+
+CODECS: dict[str, Entry] = {
+    "image-autoencoder": Entry("modalities.codecs.image_autoencoder:load", "the built-in convolutional autoencoder"),
+    "diffusers-vae": Entry("modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)"),
+}
+
+TEXT_ENCODERS: dict[str, Entry] = {
+    "builtin": Entry("modalities.text.builtin:load", "multilingual encoder in the package: 16 languages, emoji"),
+    "huggingface": Entry("modalities.text.huggingface:load", "any Hugging Face tokenizer and model; Gemma-2B of Lumina-Next"),
+}
+
+TABLES: dict[str, dict[str, Entry]] = {
+    "modality": MODALITIES,
+    "sampler": SAMPLERS,
+    "schedule": SCHEDULES,
+    "extrapolation": EXTRAPOLATIONS,
+    "generator": GENERATORS,
+    "codec": CODECS,
+    "text encoder": TEXT_ENCODERS,
+}
+
+
+def resolve(table: str, name: str) -> object:
+    """The object behind a name, imported now. KeyError lists what is known."""
+    entries = TABLES[table] | outside_entries(table)
+    if name not in entries:
+        raise KeyError(f"unknown {table} `{name}`; known: {', '.join(sorted(entries))}")
+    module, _, attribute = entries[name].target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def outside_entries(table: str) -> dict[str, Entry]:
+    """Names that installed packages add through the entry-point group `modalities.<table>`."""
+    group = f"modalities.{table.replace(' ', '_')}"
+    return {point.name: Entry(point.value, f"from {point.dist.name if point.dist else 'outside'}") for point in entry_points(group=group)}
