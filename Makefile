@@ -1,0 +1,41 @@
+# Two commands matter: `make quickstart` and `make test`. Everything is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
+# One thread for each worker: the workers are what runs side by side.
+TEST_ENVIRONMENT := OMP_NUM_THREADS=1 RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: quickstart test test-all lint bench clean
+
+.venv/installed: pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+quickstart: .venv/installed
+	$(BIN)/parhelion run workflows/image.yaml
+	@echo "Open runs/image/index.html in a browser."
+
+test: .venv/installed-dev
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest
+
+test-all: .venv/installed-dev lint
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -m 'not gpu or gpu' --timeout 1200
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check orchestrator modalities tests benchmarks
+	$(BIN)/ruff format --check orchestrator modalities tests benchmarks
+	$(BIN)/mypy
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/next_dit_vs_diffusers.py
+	$(BIN)/python benchmarks/prompt_following.py
+	$(BIN)/python benchmarks/extrapolation.py
+	$(BIN)/python benchmarks/kill_and_resume.py
+
+clean:
+	rm -rf runs build .pytest_cache .mypy_cache .ruff_cache

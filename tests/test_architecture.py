@@ -1,0 +1,147 @@
+"""The import rows of docs/architecture.md, held. Every file and rule is one check, so a failure names its line."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted(path for package in ("modalities", "orchestrator") for path in (ROOT / package).rglob("*.py"))
+
+# Module prefix -> the internal prefixes it may import besides its own package. The longest matching prefix decides.
+ROWS: dict[str, tuple[str, ...]] = {
+    "modalities.catalog": (),
+    "modalities.contracts": (),
+    "modalities.flow": ("modalities.contracts",),
+    "modalities.text": ("modalities.contracts", "modalities.weights.checkpoint"),
+    "modalities.codecs": ("modalities.contracts", "modalities.weights.checkpoint", "modalities.weights.description"),
+    "modalities.generators.nextdit": ("modalities.contracts", "modalities.catalog", "modalities.flow", "modalities.weights"),
+    "modalities.weights.description": ("modalities.catalog", "modalities.generators.nextdit.config"),
+    "modalities.weights": ("modalities.contracts", "modalities.catalog", "modalities.generators.nextdit.config"),
+    "modalities.image": ("modalities.contracts",),
+    "modalities.training": ("modalities",),
+    "orchestrator.errors": (),
+    "orchestrator.item": (),
+    "orchestrator.stages": ("orchestrator", "modalities"),
+    "orchestrator.exporters": ("orchestrator.errors", "orchestrator.item"),
+    "orchestrator": ("orchestrator", "modalities.catalog", "modalities.weights.description"),
+    "orchestrator.executors": ("orchestrator", "modalities.catalog"),
+}
+
+# Module prefix -> the heavy packages it may import at the top of the file. Others may import them nowhere.
+HEAVY = {"torch", "ray", "transformers", "diffusers", "tokenizers", "pydantic", "yaml", "typer", "rich", "PIL", "pyarrow"}
+OUTSIDE: dict[str, set[str]] = {
+    "modalities.catalog": set(),
+    "modalities.weights.description": set(),
+    "modalities.text": {"torch", "transformers", "tokenizers"},
+    "modalities.codecs": {"torch", "diffusers"},
+    "modalities.training": {"torch", "PIL", "yaml"},
+    "modalities": {"torch"},
+    "orchestrator.stages": {"torch"},
+    "orchestrator.exporters": {"torch", "PIL"},
+    "orchestrator.executors": {"torch"},
+    "orchestrator.executors.ray": {"torch", "ray"},
+    "orchestrator": {"pydantic", "yaml", "typer", "rich", "PIL", "pyarrow"},
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, function-local ones included, type-checking blocks left out."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the whole path"
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def row(table: dict, module: str) -> str:
+    matching = [prefix for prefix in table if module == prefix or module.startswith(prefix + ".")]
+    return max(matching, key=len) if matching else ""
+
+
+def within(module: str, prefix: str) -> bool:
+    return module == prefix or module.startswith(prefix + ".")
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_internal_imports_follow_the_rows(path: Path):
+    module = module_name(path)
+    own = row(ROWS, module)
+    if not own:
+        pytest.skip("a package marker") if path.name == "__init__.py" else pytest.fail(f"{module}: add it to ROWS")
+    for imported in imports(path):
+        if imported.split(".")[0] not in ("modalities", "orchestrator"):
+            continue
+        allowed = (own, *ROWS[own])
+        assert any(within(imported, prefix) for prefix in allowed), f"{module} imports {imported}; allowed: {allowed}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_outside_imports_follow_the_rows(path: Path):
+    module = module_name(path)
+    own = row(OUTSIDE, module)
+    heavy = {name.split(".")[0] for name in imports(path)} & HEAVY
+    assert heavy <= OUTSIDE.get(own, set()), f"{module} imports {heavy - OUTSIDE[own]}; row `{own}` allows {OUTSIDE[own]}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_stay_readable(path: Path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 400, f"{len(lines)} lines; split by concept"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 60, f"{node.name} has {length} lines"
+    assert path.stem not in {"utils", "helpers", "manager", "common", "misc"}
+
+
+@pytest.mark.parametrize(
+    "module", ["orchestrator.spec", "orchestrator.plan", "orchestrator.errors", "orchestrator.__main__", "modalities.catalog"]
+)
+def test_planning_imports_neither_torch_nor_ray(module: str):
+    code = f"import sys, {module}; print([m for m in ('torch', 'ray', 'transformers') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_every_catalog_name_resolves():
+    from modalities import catalog as modality_catalog
+    from orchestrator import catalog as orchestrator_catalog
+
+    for table, entries in modality_catalog.TABLES.items():
+        for name in entries:
+            assert modality_catalog.resolve(table, name) is not None
+    for entries in (orchestrator_catalog.STAGES, orchestrator_catalog.EXECUTORS, orchestrator_catalog.EXPORTERS):
+        for name in entries:
+            assert orchestrator_catalog.resolve(entries, name) is not None
+
+
+def test_every_sampler_states_its_order():
+    from modalities.catalog import SAMPLERS
+
+    for name, entry in SAMPLERS.items():
+        assert {"order", "evaluations"} <= set(entry.facts), f"sampler {name}: state its order and evaluations a step"
+
+
+def test_the_top_level_holds_only_what_the_design_names():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    top = {name.split("/")[0] for name in tracked if not name.startswith(".")}
+    folders = {"orchestrator", "modalities", "workflows", "tests", "benchmarks", "docs"}
+    files = {"pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "LICENSE", "THIRD_PARTY.md"}
+    assert top <= folders | files
