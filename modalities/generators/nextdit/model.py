@@ -1,0 +1,163 @@
+"""Next-DiT: latents, time and text to a velocity. The shared core of every modality.
+
+Nothing is kept between calls: what size, time and text decide comes in as values (`Positions`, `TextState`), so one
+model serves any size and any extrapolation at once, and compilation sees no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from modalities.generators.nextdit.config import NextDiTConfig
+from modalities.generators.nextdit.layers import Block, FinalLayer, Positions
+from modalities.generators.nextdit.rope import Rope, grid_positions, pad_tables, rope_table, trained_frequencies
+from modalities.generators.nextdit.tokens import pack, patchify, token_grid, unpack, unpatchify
+
+TIME_FEATURES = 256
+
+
+class TextState(NamedTuple):
+    """What the model needs of the text, computed once per sample and used at every step.
+
+    pooled: `[B, c]` caption embedding. keys, values: one `[B, kv_heads, L, head_dim]` per layer.
+    mask: `[B, L]` bool, or None when every text token is real.
+    """
+
+    pooled: Tensor
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    mask: Tensor | None
+
+    @staticmethod
+    def select(state: TextState, rows: Tensor) -> TextState:
+        """The rows of a batch, in the order of `rows`."""
+        mask = None if state.mask is None else state.mask[rows]
+        return TextState(
+            state.pooled[rows], tuple(k[rows] for k in state.keys), tuple(v[rows] for v in state.values), mask
+        )
+
+
+class TimeEmbedder(nn.Module):
+    """Sinusoid of the flow time (0..1, not multiplied by 1000; cosines first) through a two-layer perceptron."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """`[B]` to `[B, c]`."""
+        first = self.mlp[0]
+        assert isinstance(first, nn.Linear)
+        out: Tensor = self.mlp(time_features(t).to(first.weight.dtype))
+        return out
+
+
+def time_features(t: Tensor) -> Tensor:
+    """`[B]` to `[B, 256]`: cos then sin of t * exp(-ln(10000) i / 128), i = 0..127, in float32."""
+    half = TIME_FEATURES // 2
+    frequencies = torch.exp(-log(10000.0) / half * torch.arange(half, dtype=torch.float32, device=t.device))
+    angles = t.float()[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `[B, L, D]` over real tokens, summed in float32; a row without any is zero instead of NaN."""
+    weight = mask.float().unsqueeze(-1)
+    return ((tokens.float() * weight).sum(1) / weight.sum(1).clamp(min=1)).to(tokens.dtype)
+
+
+class NextDiT(nn.Module):
+    """The Next-DiT of Lumina-Next (arXiv 2406.18583, section 2) for one, two or three axes.
+
+    The keys of its state dict are those of the original Lumina checkpoints.
+    """
+
+    def __init__(self, config: NextDiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.conditioning_dim
+        self.pad_token = nn.Parameter(torch.empty(config.dim))
+        self.x_embedder = nn.Linear(config.token_features, config.dim)
+        self.t_embedder = TimeEmbedder(width)
+        self.cap_embedder = nn.Sequential(nn.LayerNorm(config.cap_feat_dim), nn.Linear(config.cap_feat_dim, width))
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.final_layer = FinalLayer(config)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start values: Xavier for projections; zero for gates, modulations, caption projection and output."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.pad_token, std=0.02)
+        for module in self.t_embedder.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+        zeros = [self.cap_embedder[1], self.final_layer.linear, self.final_layer.adaLN_modulation[1]]
+        zeros += [block.adaLN_modulation[1] for block in self.blocks]
+        for module in zeros:
+            for parameter in module.parameters():
+                nn.init.zeros_(parameter)
+        for block in self.blocks:
+            nn.init.zeros_(block.attention.gate)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The layers, typed."""
+        return [block for block in self.layers if isinstance(block, Block)]
+
+    def prepare(self, tokens: Tensor, mask: Tensor | None = None) -> TextState:
+        """Text features `[B, L, cap_feat_dim]` and mask `[B, L]` (None: all real) to what every step needs of them."""
+        real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if mask is None else mask
+        pooled: Tensor = self.cap_embedder(masked_mean(tokens, real))
+        pairs = [block.text(tokens) for block in self.blocks]
+        return TextState(pooled, tuple(k for k, _ in pairs), tuple(v for _, v in pairs), mask)
+
+    def rope(self, axes: Sequence[int], device: torch.device | str = "cpu") -> Rope:
+        """Unscaled rotary tables for latents with `axes` cells per axis."""
+        config = self.config
+        frequencies = trained_frequencies(config.head_dim, config.axes, config.rope_theta)
+        return rope_table(frequencies, grid_positions(token_grid(axes, config.patch))).to(device)
+
+    def positions(self, axes: Sequence[int], device: torch.device | str = "cpu") -> Positions:
+        """Positions for latents with `axes` cells per axis, without any extrapolation."""
+        rope = self.rope(axes, device)
+        return Positions(query=rope, key=rope)
+
+    def evaluate(self, tokens: Tensor, t: Tensor, text: TextState, positions: Positions) -> Tensor:
+        """Tokens `[B, N, token_features]` at times `[B]` to output tokens `[B, N, prod(patch) * out_channels]`."""
+        x = self.x_embedder(tokens)
+        if positions.token_mask is not None:
+            x = torch.where(positions.token_mask[..., None], x, self.pad_token.to(x.dtype))
+        conditioning = self.t_embedder(t) + text.pooled
+        for block, keys, values in zip(self.blocks, text.keys, text.values, strict=True):
+            x = block(x, conditioning, positions, (keys, values), text.mask)
+        out: Tensor = self.final_layer(x, conditioning)
+        return out
+
+    def forward(self, x: Tensor, t: Tensor, text: TextState, positions: Positions) -> Tensor:
+        """Velocity dx/dt `[B, C, *axes]` of latents of that shape at times t `[B]`, 0 noise to 1 data."""
+        grid = token_grid(x.shape[2:], self.config.patch)
+        out = self.evaluate(patchify(x, self.config.patch), t, text, positions)
+        return unpatchify(out, grid, self.config.patch)[:, : self.config.in_channels]
+
+    def forward_ragged(
+        self, xs: Sequence[Tensor], t: Tensor, text: TextState, tables: Sequence[Rope], factors: Tensor | float = 1.0
+    ) -> list[Tensor]:
+        """Velocities of latents `[C, *axes]` of different sizes, as one padded batch.
+
+        tables: one rotary table per sample. factors: softmax factor of self-attention, one for all or one per sample.
+        """
+        packed = pack(xs, self.config.patch)
+        rope = pad_tables(tables)
+        positions = Positions(query=rope, key=rope, attention_factor=factors, token_mask=packed.mask)
+        out = self.evaluate(packed.tokens, t, text, positions)
+        return [v[: self.config.in_channels] for v in unpack(out, packed.grids, self.config.patch)]
