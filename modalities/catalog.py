@@ -14,7 +14,12 @@ from importlib.metadata import entry_points
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A name's target as `module:attribute`, one line of description, and facts that planning needs."""
+    """A name's target as `module:attribute`, one line of description, and facts for planning, which imports nothing.
+
+    Facts by table. modality: axes (their names), largest (limit of each axis). sampler: evaluations (of the network,
+    for a step), order, options (names it takes, separated by spaces). schedule: options. generator: cost (the module
+    that counts parameters, FLOPs and bytes). codec: stride. text encoder: longest_prompt (characters).
+    """
 
     target: str
     summary: str
@@ -22,42 +27,58 @@ class Entry:
 
 
 MODALITIES: dict[str, Entry] = {
-    "image": Entry("modalities.image:IMAGE", "still pictures; axes row and column"),
+    "image": Entry(
+        "modalities.image:IMAGE", "still pictures; axes row and column", {"axes": "height width", "largest": 16384}
+    ),
 }
 
 SAMPLERS: dict[str, Entry] = {
-    "euler": Entry("modalities.flow.samplers:euler", "first order, one evaluation a step", {"evaluations": 1, "order": 1}),
+    "euler": Entry(
+        "modalities.flow.samplers:euler", "first order, one evaluation a step", {"evaluations": 1, "order": 1}
+    ),
     "midpoint": Entry(
         "modalities.flow.samplers:midpoint", "second order, two evaluations a step", {"evaluations": 2, "order": 2}
     ),
     "heun": Entry("modalities.flow.samplers:heun", "second order, trapezoidal", {"evaluations": 2, "order": 2}),
     "rk4": Entry("modalities.flow.samplers:rk4", "fourth order, the classic tableau", {"evaluations": 4, "order": 4}),
     "rk4-38": Entry(
-        "modalities.flow.samplers:rk4_38", "fourth order, the 3/8 rule (torchdiffeq's rk4)", {"evaluations": 4, "order": 4}
+        "modalities.flow.samplers:rk4_38",
+        "fourth order, the 3/8 rule (torchdiffeq's rk4)",
+        {"evaluations": 4, "order": 4},
     ),
     "dopri5": Entry(
         "modalities.flow.samplers:dopri5",
         "fifth order with step-size control; takes as many evaluations as its tolerance needs",
-        {"evaluations": 7, "order": 5, "adaptive": True},
+        {"evaluations": 6, "order": 5, "adaptive": True, "options": "rtol atol max_steps"},
     ),
     "dpm-solver++": Entry(
-        "modalities.flow.samplers:dpm_solver_pp_2m", "second-order multistep on the data prediction", {"evaluations": 1, "order": 2}
+        "modalities.flow.samplers:dpm_solver_pp_2m",
+        "second-order multistep on the data prediction",
+        {"evaluations": 1, "order": 2},
     ),
     "euler-maruyama": Entry(
         "modalities.flow.samplers:euler_maruyama",
         "the reverse SDE; draws noise at every step",
-        {"evaluations": 1, "order": 1, "stochastic": True},
+        {"evaluations": 1, "order": 1, "stochastic": True, "options": "diffusion scale"},
     ),
 }
 
 SCHEDULES: dict[str, Entry] = {
     "uniform": Entry("modalities.flow.schedules:uniform", "equal steps in t"),
-    "shifted": Entry("modalities.flow.schedules:shifted", "t / (t + s - s t): more steps near the noise", {"shift": 4.0}),
-    "resolution-shifted": Entry(
-        "modalities.flow.schedules:resolution_shifted", "shifted, s grows with the square root of the token ratio"
+    "shifted": Entry(
+        "modalities.flow.schedules:shifted", "t / (t + s - s t): more steps near the noise", {"options": "shift"}
     ),
-    "sigmoid": Entry("modalities.flow.schedules:sigmoid", "the sigmoid discretisation of Lumina-Next"),
-    "rational": Entry("modalities.flow.schedules:rational", "the rational discretisation of Lumina-Next"),
+    "resolution-shifted": Entry(
+        "modalities.flow.schedules:resolution_shifted",
+        "shifted, s grows with the square root of the token ratio",
+        {"options": "shift"},
+    ),
+    "sigmoid": Entry(
+        "modalities.flow.schedules:sigmoid", "the sigmoid discretisation of Lumina-Next", {"options": "mu alpha beta"}
+    ),
+    "rational": Entry(
+        "modalities.flow.schedules:rational", "the rational discretisation of Lumina-Next", {"options": "power shift"}
+    ),
 }
 
 EXTRAPOLATIONS: dict[str, Entry] = {
@@ -67,28 +88,46 @@ EXTRAPOLATIONS: dict[str, Entry] = {
     ),
     "ntk-aware": Entry("modalities.generators.nextdit.extrapolation:ntk_aware", "the base multiplied by the scale"),
     "frequency-aware": Entry(
-        "modalities.generators.nextdit.extrapolation:frequency_aware", "NTK anchored where a wave spans the trained length"
+        "modalities.generators.nextdit.extrapolation:frequency_aware",
+        "NTK anchored where a wave spans the trained length",
     ),
     "time-aware": Entry(
         "modalities.generators.nextdit.extrapolation:time_aware", "from interpolation at t = 0 to NTK at t = 1"
     ),
     "watershed": Entry(
-        "modalities.generators.nextdit.extrapolation:watershed", "interpolation before a time, NTK after (released Lumina)"
+        "modalities.generators.nextdit.extrapolation:watershed",
+        "interpolation before a time, NTK after (released Lumina)",
     ),
 }
 
 GENERATORS: dict[str, Entry] = {
-    "nextdit": Entry("modalities.generators.nextdit.generate:load", "Next-DiT flow transformer of Lumina-Next"),
+    "nextdit": Entry(
+        "modalities.generators.nextdit.generate:load",
+        "Next-DiT flow transformer of Lumina-Next",
+        {"cost": "modalities.generators.nextdit.cost"},
+    ),
 }
 
 CODECS: dict[str, Entry] = {
-    "image-autoencoder": Entry("modalities.codecs.image_autoencoder:load", "the built-in convolutional autoencoder"),
-    "diffusers-vae": Entry("modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)"),
+    "image-autoencoder": Entry(
+        "modalities.codecs.image_autoencoder:load", "the built-in convolutional autoencoder", {"stride": 4}
+    ),
+    "diffusers-vae": Entry(
+        "modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)", {"stride": 8}
+    ),
 }
 
 TEXT_ENCODERS: dict[str, Entry] = {
-    "builtin": Entry("modalities.text.builtin:load", "multilingual encoder in the package: 16 languages, emoji"),
-    "huggingface": Entry("modalities.text.huggingface:load", "any Hugging Face tokenizer and model; Gemma-2B of Lumina-Next"),
+    "builtin": Entry(
+        "modalities.text.builtin:load",
+        "multilingual encoder in the package: 16 languages, emoji",
+        {"longest_prompt": 2000},
+    ),
+    "huggingface": Entry(
+        "modalities.text.huggingface:load",
+        "any Hugging Face tokenizer and model; Gemma-2B of Lumina-Next",
+        {"longest_prompt": 8000},
+    ),
 }
 
 TABLES: dict[str, dict[str, Entry]] = {
@@ -114,4 +153,7 @@ def resolve(table: str, name: str) -> object:
 def outside_entries(table: str) -> dict[str, Entry]:
     """Names that installed packages add through the entry-point group `modalities.<table>`."""
     group = f"modalities.{table.replace(' ', '_')}"
-    return {point.name: Entry(point.value, f"from {point.dist.name if point.dist else 'outside'}") for point in entry_points(group=group)}
+    return {
+        point.name: Entry(point.value, f"from {point.dist.name if point.dist else 'outside'}")
+        for point in entry_points(group=group)
+    }

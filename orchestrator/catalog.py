@@ -7,12 +7,41 @@ import importlib
 from modalities.catalog import Entry
 
 STAGES: dict[str, Entry] = {
-    "encode": Entry("orchestrator.stages.encode:Encode", "prompts to conditioning"),
-    "generate": Entry("orchestrator.stages.generate:Generate", "conditioning to latents"),
-    "extrapolate": Entry("orchestrator.stages.extrapolate:Extrapolate", "conditioning (and latents) to larger latents"),
-    "decode": Entry("orchestrator.stages.decode:Decode", "latents to media"),
-    "export": Entry("orchestrator.stages.export:Export", "media to files"),
+    "encode": Entry(
+        "orchestrator.stages.encode:Encode",
+        "prompts to conditioning",
+        {"writes": "conditioning negative", "pool": "text", "batch": 32},
+    ),
+    "generate": Entry(
+        "orchestrator.stages.generate:Generate",
+        "conditioning to latents",
+        {"reads": "conditioning negative", "writes": "latents", "pool": "model", "batch": 8, "stochastic": True},
+    ),
+    "extrapolate": Entry(
+        "orchestrator.stages.extrapolate:Extrapolate",
+        "conditioning (and latents) to larger latents",
+        {
+            "reads": "conditioning negative",
+            "optional": "latents",
+            "writes": "latents",
+            "pool": "model",
+            "batch": 4,
+            "stochastic": True,
+        },
+    ),
+    "decode": Entry(
+        "orchestrator.stages.decode:Decode",
+        "latents to media",
+        {"reads": "latents", "writes": "media", "pool": "model", "batch": 8},
+    ),
+    "export": Entry(
+        "orchestrator.stages.export:Export",
+        "media to files",
+        {"reads": "media", "writes": "file", "pool": "export", "batch": 16},
+    ),
 }
+"""Facts: kinds it reads, may read (optional) and writes; pool (text, model or export); batch, the default batch size;
+stochastic when it draws noise, so that repetitions differ from it on."""
 
 EXECUTORS: dict[str, Entry] = {
     "local": Entry("orchestrator.executors.local:LocalExecutor", "this process; threads with bounded queues"),
@@ -22,7 +51,9 @@ EXECUTORS: dict[str, Entry] = {
 EXPORTERS: dict[str, Entry] = {
     "png": Entry("orchestrator.exporters.image:write_png", "lossless image", {"modality": "image", "suffix": ".png"}),
     "jpeg": Entry("orchestrator.exporters.image:write_jpeg", "lossy image", {"modality": "image", "suffix": ".jpg"}),
-    "webp": Entry("orchestrator.exporters.image:write_webp", "lossy or lossless image", {"modality": "image", "suffix": ".webp"}),
+    "webp": Entry(
+        "orchestrator.exporters.image:write_webp", "lossy or lossless image", {"modality": "image", "suffix": ".webp"}
+    ),
 }
 
 
