@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +151,8 @@ def resolve(table: str, name: str) -> object:
 
 def outside_entries(table: str) -> dict[str, Entry]:
     """Names that installed packages add through the entry-point group `modalities.<table>`."""
+    from importlib.metadata import entry_points  # 35 ms, and hardly ever needed
+
     group = f"modalities.{table.replace(' ', '_')}"
     return {
         point.name: Entry(point.value, f"from {point.dist.name if point.dist else 'outside'}")
