@@ -1,0 +1,1 @@
+"""Text encoders: prompts in, `Conditioning` out. `builtin` ships with the package, `huggingface` loads any model."""
