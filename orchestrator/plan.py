@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.item import Sample
+from orchestrator.paths import shown, slug
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,14 @@ class Prompt:
 class Step:
     """One resolved step.
 
-    options: what the stage is constructed with; matrix parameters are still `${matrix.name}` strings.
+    options: what the stage is constructed with, defaults filled in, short forms written out; matrix parameters are
+    still `${matrix.name}` strings. By stage (`orchestrator/options.py` makes them):
+        encode      model, negative_prompt
+        generate    model, size, sampler {name, ...}, steps, schedule {name, ...}, guidance {scale, interval, channels},
+                    method, watershed, proportional_attention, context_drop, scale
+        extrapolate as generate, and strength
+        decode      model
+        export      format, path
     reads: kind of value -> the step that writes it. axes: the matrix parameters it depends on, in matrix order.
     repetitions: 1 when nothing upstream is stochastic. pool: steps of equal pool share workers and loaded models.
     """
@@ -46,9 +54,9 @@ class Step:
     pool: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Task:
-    """One batch of one step in one cell of the matrix. Ordered by wave, so that sorting is the order of work."""
+    """One batch of one step in one cell of the matrix. The order of work is that of `Plan.tasks`."""
 
     step: str
     cell: tuple[tuple[str, Any], ...]
@@ -76,9 +84,14 @@ class Plan:
     matrix: Mapping[str, tuple[Any, ...]]
     pools: Mapping[str, Pool]
     models: Mapping[str, Mapping[str, Any]]
-    """Model name -> its resolved description (source folder, family, hashes, native size, ...)."""
+    """Model name -> source and overrides (what `modalities.weights.description.describe` takes), precision,
+    weights_hash (None before a hub model is downloaded), and facts for people: modality, family, parameters, ..."""
     output: str
+    """The run folder: absolute, or relative to where the command was given."""
     fingerprint: str
+    """Hash of `identity`."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """Everything that decides what the files hold, so that a difference between two runs can be named."""
     workflow_text: str
 
     def step(self, name: str) -> Step:
@@ -123,19 +136,28 @@ class Plan:
 
     def tasks(self) -> Iterator[Task]:
         """Every task, in waves over the prompts: what feeds a task comes before it, and early prompts finish early."""
-        largest = max(step.batch_size * step.repetitions for step in self.steps)
-        prompts_per_wave = max(1, largest)
+        prompts_per_wave = max(-(-step.batch_size // step.repetitions) for step in self.steps)
         done = dict.fromkeys((step.name for step in self.steps), 0)
         for wave_end in itertools.count(prompts_per_wave, prompts_per_wave):
             for step in self.steps:
-                covered = min(wave_end, len(self.prompts)) * step.repetitions
-                until = -(-covered // step.batch_size)
+                ready = self._ready_samples(step, done, min(wave_end, len(self.prompts)))
+                is_whole = ready == self.num_samples(step)
+                until = -(-ready // step.batch_size) if is_whole else ready // step.batch_size
                 for batch in range(done[step.name], until):
                     for cell in self.cells(step):
                         yield Task(step.name, cell, batch)
                 done[step.name] = until
             if wave_end >= len(self.prompts):
                 return
+
+    def _ready_samples(self, step: Step, done: Mapping[str, int], num_prompts: int) -> int:
+        """Samples of a step within the first prompts whose inputs are all among the finished batches."""
+        ready = num_prompts * step.repetitions
+        for name in step.reads.values():
+            writer = self.step(name)
+            made = min(done[name] * writer.batch_size, self.num_samples(writer))
+            ready = min(ready, made if writer.repetitions == step.repetitions else made * step.repetitions)
+        return ready
 
     def _sample(self, step: Step, cell: tuple[tuple[str, Any], ...], n: int) -> Sample:
         prompt = self.prompts[n // step.repetitions]
@@ -158,9 +180,9 @@ def derive_seed(workflow_seed: int, prompt_id: str, step: str, repetition: int) 
 
 
 def sample_id(prompt_id: str, repetition: int, repetitions: int, cell: tuple[tuple[str, Any], ...]) -> str:
-    """The sample's name in manifests and file names."""
-    parts = [prompt_id]
+    """The sample's name in manifests and file names, unique in its step and safe on every file system."""
+    parts = [slug(prompt_id)]
     if repetitions > 1:
         parts.append(f"r{repetition}")
-    parts += [f"{axis}={value}" for axis, value in cell]
+    parts += [f"{axis}={shown(value)}" for axis, value in cell]
     return "-".join(parts)

@@ -267,10 +267,9 @@ class ExportStep(Settings):
     format: FormatName
     path: str | None = Field(
         default=None,
-        description="path under media/ in the run folder, with {sample}, {prompt_id}, {step}, {repetition}, {seed}, "
-        "{suffix} and matrix parameters by name; default {sample}{suffix}",
+        description="path below media/ in the run folder, with {id}, {prompt_id}, {step}, {repetition}, {suffix} and "
+        "matrix parameters by name; default {id}{suffix}, below the step's name when several steps export",
     )
-    quality: int | None = Field(default=None, ge=1, le=100, description="jpeg and webp: 100 is best; default 90")
     batch_size: BatchSize | None = None
 
 
@@ -307,20 +306,44 @@ Prompts = Annotated[
 ]
 
 
-class WorkflowFile(Settings):
-    """A Parhelion workflow: prompts, models and the steps that turn one into files."""
+class HeadSettings(Settings):
+    """What concerns the whole workflow."""
 
     name: Annotated[str, _named("workflow")] = Field(description="name of the workflow; the run folder is runs/<name>")
     seed: int = Field(default=0, ge=0, lt=2**63, description="what all noise derives from")
-    prompts: Prompts = Field(description="texts, {id, text}, or {file, id, text} for a list in a file")
-    models: dict[
-        Annotated[str, _named("model")], Annotated[ModelSettings, _short_for("source", (str,), str | ModelSettings)]
-    ] = Field(min_length=1, description="name -> source, or {source, text_encoder, codec, precision}")
     repetitions: int = Field(default=1, ge=1, le=100_000, description="samples of each prompt, each from its own noise")
+    output: str | None = Field(default=None, min_length=1, description="run folder; default runs/<name>")
+
+
+class PromptsSettings(Settings):
+    """The section `prompts`."""
+
+    prompts: Prompts = Field(description="texts, {id, text}, or {file, id, text} for a list in a file")
+
+
+class ModelsSettings(Settings):
+    """The section `models`."""
+
+    models: dict[
+        Annotated[str, _named("model")],
+        Annotated[ModelSettings, _short_for("source", (str,), str | ModelSettings)],
+    ] = Field(min_length=1, description="name -> source, or {source, text_encoder, codec, precision}")
+
+
+class MatrixSettings(Settings):
+    """The section `matrix`."""
+
     matrix: dict[Annotated[str, _named("matrix parameter")], Annotated[list[MatrixValue], Field(min_length=1)]] = Field(
         default_factory=dict, description="parameter -> values; used in steps as ${matrix.parameter}"
     )
+
+
+SECTIONS: tuple[type[Settings], ...] = (HeadSettings, PromptsSettings, ModelsSettings, MatrixSettings)
+
+
+class WorkflowFile(HeadSettings, PromptsSettings, ModelsSettings, MatrixSettings):
+    """A Parhelion workflow: prompts, models and the steps that turn one into files."""
+
     steps: dict[Annotated[str, _named("step")], Annotated[StepSettings, Field(discriminator="stage")]] = Field(
         min_length=1, description="name -> step; steps form a graph through `from`"
     )
-    output: str | None = Field(default=None, min_length=1, description="run folder; default runs/<name>")
