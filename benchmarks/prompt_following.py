@@ -1,0 +1,247 @@
+"""Does the built-in image model show what prompts say? 216 prompts, eight languages and emoji, none seen in training.
+
+    python benchmarks/prompt_following.py [--model builtin/image] [--steps N] [--check]
+
+For each prompt one picture is made from a seed that follows from the prompt's id, and the nearest training sprite is
+looked up (`nearest_sprite.py`). The prompt is followed when that sprite is the prompted concept. The measure is first
+tried on composed training scenes (what a perfect model would score, with and without the codec) and on pictures
+compared with other prompts (what luck would score). Writes benchmarks/results/prompt_following-<date>.json and
+docs/prompt_following.md with its pictures. `--check` makes the exit status 1 when a threshold is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
+from following_page import write_page
+from nearest_sprite import Nearest, SpriteIndex
+from torch import Tensor
+
+from modalities.training.corpora import packages
+from modalities.training.corpora.compose import Scene, compose
+from modalities.training.corpora.concepts import BACKGROUNDS, CONCEPTS, STYLES
+from modalities.training.corpora.sprites import load_sprites
+
+PROMPTS = ROOT / "benchmarks" / "prompts" / "following.csv"
+THRESHOLDS = {"concept": 0.70, "language": 0.50, "background": 0.80}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt and what it asks for. background, style: None when the prompt does not say."""
+
+    id: str
+    language: str
+    concept: str
+    background: str | None
+    count: int
+    style: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the picture of one prompt shows. A hit is None where the prompt does not ask."""
+
+    id: str
+    language: str
+    text: str
+    asked: str
+    shown: str
+    asked_background: str | None
+    shown_background: str
+    asked_count: int
+    shown_count: int
+    shown_style: str
+    distance: float
+    margin: float
+    concept_hit: bool
+    background_hit: bool | None
+    count_hit: bool
+    style_hit: bool | None
+
+
+def read_prompts(path: Path = PROMPTS) -> list[Prompt]:
+    """The benchmark's prompts, in the order of the file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Prompt(
+                id=row["id"],
+                language=row["language"],
+                concept=row["concept"],
+                background=row["background"] or None,
+                count=int(row["count"]),
+                style=row["style"] or None,
+                text=row["text"],
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def outcomes(prompts: Sequence[Prompt], found: Nearest) -> list[Outcome]:
+    """Compare what pictures show with what their prompts ask."""
+    colours = list(BACKGROUNDS)
+    rows = []
+    for i, prompt in enumerate(prompts):
+        shown, style = CONCEPTS[int(found.concept[i])], STYLES[int(found.style[i])]
+        background, count = colours[int(found.colour[i])], int(found.count[i])
+        rows.append(
+            Outcome(
+                id=prompt.id,
+                language=prompt.language,
+                text=prompt.text,
+                asked=prompt.concept,
+                shown=shown,
+                asked_background=prompt.background,
+                shown_background=background,
+                asked_count=prompt.count,
+                shown_count=count,
+                shown_style=style,
+                distance=round(float(found.distance[i]), 4),
+                margin=round(float(found.margin[i]), 4),
+                concept_hit=shown == prompt.concept,
+                background_hit=None if prompt.background is None else background == prompt.background,
+                count_hit=count == prompt.count,
+                style_hit=None if prompt.style is None else style == prompt.style,
+            )
+        )
+    return rows
+
+
+def share(hits: Sequence[bool | None]) -> float | None:
+    """The part of the asked things that were hit; None when nothing was asked."""
+    asked = [hit for hit in hits if hit is not None]
+    return round(sum(asked) / len(asked), 4) if asked else None
+
+
+def summary(rows: Sequence[Outcome]) -> dict[str, Any]:
+    """Shares of hits over a set of outcomes. several: count hits where two or three were asked."""
+    return {
+        "prompts": len(rows),
+        "concept": share([row.concept_hit for row in rows]),
+        "background": share([row.background_hit for row in rows]),
+        "count": share([row.count_hit for row in rows]),
+        "several": share([row.count_hit if row.asked_count > 1 else None for row in rows]),
+        "style": share([row.style_hit for row in rows]),
+        "all": share([row.concept_hit and row.count_hit and row.background_hit is not False for row in rows]),
+    }
+
+
+def ideal_pictures(prompts: Sequence[Prompt], sprites: np.ndarray[Any, Any]) -> Tensor:
+    """What a perfect model would draw: training scenes composed as each prompt asks, `[N, 3, 64, 64]` in 0..1."""
+    pictures = []
+    for i, prompt in enumerate(prompts):
+        scene = Scene(
+            concept=CONCEPTS.index(prompt.concept),
+            style=prompt.style or STYLES[i % len(STYLES)],
+            background=prompt.background or "white",
+            count=prompt.count,
+        )
+        pictures.append(compose(scene, sprites, seed=seed_of(prompt.id), index=i))
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def luck(prompts: Sequence[Prompt], found: Nearest) -> float:
+    """The share of pictures that show the concept of another prompt, over all other prompts."""
+    asked = torch.tensor([CONCEPTS.index(prompt.concept) for prompt in prompts])
+    same = (asked[:, None] == found.concept[None, :]).float()
+    return round(float((same.sum() - same.diagonal().sum()) / (len(prompts) * (len(prompts) - 1))), 4)
+
+
+def through_codec(model: ImageModel, pictures: Tensor) -> Tensor:
+    """Pictures in 0..1 encoded and decoded."""
+    with torch.inference_mode():
+        return model.decode(torch.cat([model.codec.encode(part * 2 - 1) for part in pictures.split(16)]))
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the benchmark and write the page; returns the results."""
+    packages.fetch(arguments.corpora)
+    sprites = load_sprites(arguments.corpora)
+    index, prompts = SpriteIndex(sprites), read_prompts()
+    model = load_model(arguments.model, torch.bfloat16 if arguments.bf16 else torch.float32)
+    ideal = ideal_pictures(prompts, sprites)
+    composed = summary(outcomes(prompts, index.nearest(ideal)))
+    coded = summary(outcomes(prompts, index.nearest(through_codec(model, ideal))))
+    print(
+        f"a perfect model would score {composed['concept']:.1%}, through the codec {coded['concept']:.1%}", flush=True
+    )
+
+    options = with_steps(model.defaults, arguments.steps, arguments.guidance)
+    began = time.perf_counter()
+    size = tuple(model.description.native_size)
+    seeds = [seed_of(prompt.id) for prompt in prompts]
+    latents = model.generate(model.encode([prompt.text for prompt in prompts]), seeds, size, options)
+    pictures = model.decode(latents)
+    seconds = time.perf_counter() - began
+    found = index.nearest(pictures)
+    rows = outcomes(prompts, found)
+    languages = list(dict.fromkeys(prompt.language for prompt in prompts))
+    results = {
+        "model": arguments.model,
+        "weights": model.description.weights_hash(),
+        "options": asdict(options),
+        "type": "bfloat16" if arguments.bf16 else "float32",
+        "seconds": round(seconds, 1),
+        "thresholds": THRESHOLDS,
+        "overall": summary(rows),
+        "languages": {name: summary([row for row in rows if row.language == name]) for name in languages},
+        "composed": composed,
+        "codec": coded,
+        "luck": luck(prompts, found),
+        "outcomes": [asdict(row) for row in rows],
+    }
+    path = write_results("prompt_following", results)
+    if not arguments.no_page:
+        write_page(results, pictures, sprites, ROOT / "docs", path)
+    return results
+
+
+def missed(results: dict[str, Any]) -> list[str]:
+    """The thresholds that the results do not reach, in words."""
+    overall, faults = results["overall"], []
+    if overall["concept"] < THRESHOLDS["concept"]:
+        faults.append(f"concept {overall['concept']:.1%} overall, wanted {THRESHOLDS['concept']:.0%}")
+    for name, row in results["languages"].items():
+        if row["concept"] < THRESHOLDS["language"]:
+            faults.append(f"concept {row['concept']:.1%} in {name}, wanted {THRESHOLDS['language']:.0%}")
+    if overall["background"] < THRESHOLDS["background"]:
+        faults.append(f"background {overall['background']:.1%}, wanted {THRESHOLDS['background']:.0%}")
+    return faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="builtin/image", help="builtin/<name> or a model folder")
+    parser.add_argument(
+        "--corpora", type=Path, default=CORPORA, help="folder of the sprite packages; fetched if missing"
+    )
+    parser.add_argument("--steps", type=int, help="sampler steps instead of the model's own")
+    parser.add_argument("--guidance", type=float, help="guidance scale instead of the model's own")
+    parser.add_argument("--bf16", action="store_true", help="run the generator in bfloat16")
+    parser.add_argument("--threads", type=int, default=1, help="threads of arithmetic")
+    parser.add_argument("--no-page", action="store_true", help="write only the results, not docs/prompt_following.md")
+    parser.add_argument("--check", action="store_true", help="exit status 1 when a threshold is missed")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    results = measure(arguments)
+    for name, row in {**results["languages"], "overall": results["overall"]}.items():
+        background = "-" if row["background"] is None else f"{row['background']:.1%}"
+        print(f"{name:8s} concept {row['concept']:6.1%}  background {background:>6s}  count {row['count']:6.1%}")
+    faults = missed(results)
+    print("\n".join(f"missed: {fault}" for fault in faults) or "every threshold is reached")
+    return 1 if faults and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
