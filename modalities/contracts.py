@@ -79,12 +79,15 @@ class Extrapolation:
     watershed: time at which the watershed method changes from interpolation to NTK.
     proportional_attention: scale self-attention by sqrt(log_base(tokens)), base = trained tokens.
     context_drop: largest fraction of keys and values pooled away (at t = 0); 0 turns it off.
+    scale: per-axis (wanted / trained tokens of each axis, never below 1), area (one scale for all axes, the square root
+    of the token ratio, never below 1: the released Lumina code), or area-always (also below 1: the diffusers pipeline).
     """
 
     method: str = "none"
     watershed: float = 0.3
     proportional_attention: bool = False
     context_drop: float = 0.0
+    scale: str = "per-axis"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,7 @@ class GenerateOptions:
     """
 
     sampler: str = "midpoint"
-    sampler_options: Mapping[str, float] = field(default_factory=dict)
+    sampler_options: Mapping[str, float | str] = field(default_factory=dict)
     steps: int = 20
     schedule: str = "shifted"
     schedule_options: Mapping[str, float] = field(default_factory=dict)

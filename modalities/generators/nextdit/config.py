@@ -124,8 +124,6 @@ SIZES: dict[str, NextDiTConfig] = {
     "2B-GQA": NextDiTConfig(),
     "2B": NextDiTConfig(kv_heads=32),
     "builtin": NextDiTConfig(
-        patch=(1, 1),
-        in_channels=16,
         learn_sigma=False,
         dim=256,
         layers=8,

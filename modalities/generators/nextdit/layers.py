@@ -176,13 +176,14 @@ class Block(nn.Module):
         text: tuple[Tensor, Tensor],
         text_mask: Tensor | None,
     ) -> Tensor:
-        """x `[B, N, D]`, conditioning `[B, c]`; the modulation holds scale and gate of attention, then of feed-forward."""
+        """x `[B, N, D]`, conditioning `[B, c]`; modulation: scale and gate of attention, then of feed-forward."""
         modulation: Sequence[Tensor] = self.adaLN_modulation(conditioning).unsqueeze(1).chunk(4, dim=-1)
         scale_attention, gate_attention, scale_ffn, gate_ffn = modulation
         h = self.attention_norm1(x) * (1 + scale_attention)
         x = x + torch.tanh(gate_attention) * self.attention_norm2(self.attention(h, positions, *text, text_mask))
         h = self.ffn_norm1(x) * (1 + scale_ffn)
-        return x + torch.tanh(gate_ffn) * self.ffn_norm2(self.feed_forward(h))
+        out: Tensor = x + torch.tanh(gate_ffn) * self.ffn_norm2(self.feed_forward(h))
+        return out
 
 
 class FinalLayer(nn.Module):
