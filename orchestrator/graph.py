@@ -93,7 +93,7 @@ def _report_unknown_sources(document: Document, shapes: Mapping[str, Shape], ste
         is_list = isinstance(steps[shape.name].get("from"), list)
         for index, source in enumerate(shape.sources):
             if source not in steps:
-                path = ("steps", shape.name, "from", *([index] if is_list else []))
+                path: tuple[str | int, ...] = ("steps", shape.name, "from", *([index] if is_list else []))
                 document.report(path, f"unknown step `{source}`; {nearest(source, set(steps) - {shape.name})}")
 
 

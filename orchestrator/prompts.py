@@ -40,8 +40,11 @@ class Row:
     line: int
 
 
-def named(rows: Sequence[Row], report: Report) -> tuple[Prompt, ...]:
-    """Prompts with ids, after reporting empty texts, control characters, empty, doubled and clashing ids."""
+def named(rows: Sequence[Row], report: Report, limit: tuple[int, str]) -> tuple[Prompt, ...]:
+    """Prompts with ids, after reporting empty and over-long texts, control characters, empty, doubled and clashing ids.
+
+    limit: the most characters of a prompt, and the text encoder that sets this limit.
+    """
     prompts = []
     seen: dict[str, int] = {}
     slugs: dict[str, int] = {}
@@ -49,6 +52,9 @@ def named(rows: Sequence[Row], report: Report) -> tuple[Prompt, ...]:
         name = f"p{index:05d}" if row.id is None else row.id
         if not row.text.strip():
             report(index, "the prompt is empty")
+        elif len(row.text) > limit[0]:
+            encoder = f"the text encoder {limit[1]} takes at most {limit[0]}"
+            report(index, f"the prompt has {len(row.text)} characters; {encoder}")
         elif found := _CONTROL.search(row.text):
             report(index, f"the prompt holds the control character U+{ord(found.group()):04X}")
         if not name.strip():
@@ -66,8 +72,8 @@ def named(rows: Sequence[Row], report: Report) -> tuple[Prompt, ...]:
     return tuple(prompts)
 
 
-def read_prompt_file(path: Path, settings: PromptFile) -> tuple[Prompt, ...]:
-    """The prompts of a file. WorkflowError lists its faults, the first 50 by name; MissingExtra for Parquet."""
+def read_prompt_file(path: Path, settings: PromptFile, limit: tuple[int, str]) -> tuple[Prompt, ...]:
+    """The prompts of a file; limit as in `named`. WorkflowError lists its faults; MissingExtra for Parquet."""
     readers = {".txt": _text_rows, ".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
     problems: list[Problem] = []
 
@@ -81,7 +87,7 @@ def read_prompt_file(path: Path, settings: PromptFile) -> tuple[Prompt, ...]:
     rows = list(reader(path, settings, fault))
     if not rows and not problems:
         fault(0, "the file holds no prompts")
-    prompts = named(rows, lambda index, message: fault(rows[index].line, _with_row(path, index, message)))
+    prompts = named(rows, lambda index, message: fault(rows[index].line, _with_row(path, index, message)), limit)
     if len(problems) > MOST_PROBLEMS:
         rest = len(problems) - MOST_PROBLEMS
         problems = [*problems[:MOST_PROBLEMS], Problem(str(path), 0, 0, "", f"and {rest} more faults of this kind")]

@@ -61,12 +61,16 @@ class Known:
         raise PydanticCustomError("unknown_name", "{text}", {"text": text})
 
 
+def bad_name(what: str, name: str) -> str:
+    """The message about a name that cannot be one."""
+    return f"`{name}` is not a name for a {what}; use a letter, then letters, digits, `-` and `_` (at most 64)"
+
+
 def _named(what: str) -> AfterValidator:
     def check(name: str) -> str:
         if re.fullmatch(NAME, name):
             return name
-        text = f"`{name}` is not a name for a {what}; use a letter, then letters, digits, `-` and `_` (at most 64)"
-        raise PydanticCustomError("bad_name", "{text}", {"text": text})
+        raise PydanticCustomError("bad_name", "{text}", {"text": bad_name(what, name)})
 
     return AfterValidator(check)
 
@@ -87,6 +91,7 @@ MethodName = Annotated[str, Known("extrapolation", modality_catalog.EXTRAPOLATIO
 FormatName = Annotated[str, Known("format", EXPORTERS)]
 TextEncoderKind = Annotated[str, Known("text encoder", modality_catalog.TEXT_ENCODERS)]
 CodecKind = Annotated[str, Known("codec", modality_catalog.CODECS)]
+Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=4)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 BatchSize = Annotated[int, Field(ge=1, le=4096, description="samples in one batch; it is part of what the files are")]
@@ -143,6 +148,8 @@ class ModelSettings(Settings):
     source: str = Field(min_length=1, description="builtin/<name>, a folder, or a hub id such as org/name")
     text_encoder: TextEncoderSettings | None = Field(default=None, description="in place of the model's own")
     codec: CodecSettings | None = Field(default=None, description="in place of the model's own")
+    ema: bool | None = Field(default=None, description="take the averaged weights of an original Lumina folder")
+    native_size: Size | None = Field(default=None, description="trained size, where the folder does not tell")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="auto is float32 on a CPU and bfloat16 on CUDA"
     )
@@ -198,7 +205,6 @@ From = Annotated[
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
     Field(min_length=1),
 ]
-Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=4)]
 _MODEL = "name of a model; may be left out when there is only one or an earlier step names it"
 _SIZE = "in pixels, [height, width]"
 

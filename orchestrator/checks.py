@@ -1,0 +1,206 @@
+"""What a workflow's values must fulfil together: names, sizes, strengths, texts and paths. Reports, never raises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modalities.catalog import SAMPLERS, SCHEDULES
+from orchestrator.catalog import EXPORTERS
+from orchestrator.errors import nearest
+from orchestrator.graph import Graph
+from orchestrator.models import LONGEST_PROMPT, PlannedModel
+from orchestrator.paths import template_faults
+from orchestrator.places import Document
+from orchestrator.settings import ExportStep, ExtrapolateStep, GenerateStep, SamplingStep, Settings
+from orchestrator.validation import Cell, references, shown_cell
+
+MOST_CELLS = 10_000
+
+Variants = Mapping[str, Sequence[tuple[Cell, Settings]]]
+"""Step -> its settings in every combination of the matrix parameters that it names itself."""
+
+
+def check_references(document: Document, raw: Mapping[str, Any], matrix: Mapping[str, Sequence[Any]]) -> None:
+    """Report references to unknown parameters, references where none may stand, and parameters that nobody uses."""
+    used = set()
+    for path, reference in references(raw.get("steps", {}), ("steps",)):
+        kind, _, name = reference.partition(".")
+        if kind != "matrix":
+            document.report(path, f"unknown reference `${{{reference}}}`; write `${{matrix.<parameter>}}`")
+        elif name not in matrix:
+            known = nearest(name, matrix) if matrix else "the workflow has no matrix"
+            document.report(path, f"unknown matrix parameter `{name}`; {known}")
+        elif path[2:3] in {("from",), ("stage",), ("model",), ("batch_size",)}:
+            document.report(path, f"`{path[2]}` cannot change within a matrix; write a step for each value")
+        elif path[2:3] == ("path",):
+            document.report(path, f"write `{{{name}}}` for a matrix parameter in a path")
+        used.add(name)
+    for axis in matrix:
+        if axis not in used:
+            document.report(("matrix", axis), f"no step uses `${{matrix.{axis}}}`", at_key=True)
+    cells = 1
+    for values in matrix.values():
+        cells *= len(values)
+    if cells > MOST_CELLS:
+        document.report(
+            ("matrix",), f"the matrix has {cells} combinations; at most {MOST_CELLS} are planned", at_key=True
+        )
+    for axis, values in matrix.items():
+        for index, value in enumerate(values):
+            if any(type(value) is type(other) and value == other for other in values[:index]):
+                document.report(("matrix", axis, index), f"the value `{value}` stands twice")
+
+
+def choose_models(
+    document: Document, raw: Mapping[str, Any], graph: Graph, models: Mapping[str, PlannedModel], known: Sequence[str]
+) -> dict[str, str]:
+    """The model of each step: its own, else that of the nearest step before it, else the only one.
+
+    known: every model that the file names, described or not. An encode step without one takes that of its readers.
+    """
+    chosen: dict[str, str] = {}
+    for name in graph.order:
+        if graph.shapes[name].stage == "export":
+            continue
+        own = raw["steps"][name].get("model")
+        earlier = [chosen[source] for source in reversed(graph.above(name)[:-1]) if source in chosen]
+        readers = _models_of_readers(raw, graph, name) if graph.shapes[name].stage == "encode" else []
+        if own is not None:
+            if own not in known:
+                document.report(("steps", name, "model"), f"unknown model `{own}`; {nearest(str(own), known)}")
+                continue
+            chosen[name] = own
+        elif len(known) == 1:
+            chosen[name] = known[0]
+        elif earlier or readers:
+            chosen[name] = (earlier or readers)[0]
+        else:
+            document.report(("steps", name), f"say which model: {', '.join(known)}", at_key=True)
+    _check_encoders(document, graph, chosen, models)
+    return {name: model for name, model in chosen.items() if model in models}
+
+
+def _models_of_readers(raw: Mapping[str, Any], graph: Graph, name: str) -> list[str]:
+    readers = [step for step in graph.order if name in graph.reads[step].values()]
+    return [raw["steps"][reader]["model"] for reader in readers if raw["steps"][reader].get("model")]
+
+
+def _check_encoders(
+    document: Document, graph: Graph, chosen: Mapping[str, str], models: Mapping[str, PlannedModel]
+) -> None:
+    """A generator must get the conditioning of the text encoder that it was trained with, and latents of its codec."""
+    for name in graph.order:
+        for kind, writer in graph.reads[name].items():
+            own, other = (models.get(chosen.get(step, "")) for step in (name, writer))
+            if own is None or other is None or own.name == other.name:
+                continue
+            if kind == "conditioning" and own.description.text_encoder != other.description.text_encoder:
+                message = (
+                    f"step `{name}` needs the text encoder of model `{own.name}` ({own.encoder_name}), but `{writer}` "
+                    f"encodes with that of `{other.name}` ({other.encoder_name}); give it an encode step of its own"
+                )
+                document.report(("steps", name, "from"), message)
+            if kind == "latents" and own.description.codec != other.description.codec:
+                message = f"step `{name}` (model `{own.name}`) cannot read the latents of `{other.name}`: other codec"
+                document.report(("steps", name, "from"), message)
+
+
+def check_steps(
+    document: Document,
+    variants: Variants,
+    graph: Graph | None,
+    chosen: Mapping[str, str],
+    models: Mapping[str, PlannedModel],
+) -> None:
+    """Report what is wrong with options in some combination of the matrix."""
+    for name, settings_in_cells in variants.items():
+        for cell, settings in settings_in_cells:
+            at, note = ("steps", name), shown_cell(cell)
+            if isinstance(settings, SamplingStep):
+                _check_options_taken(document, at, settings)
+                model = models.get(chosen.get(name, ""))
+                if model is not None and isinstance(settings, GenerateStep | ExtrapolateStep):
+                    _check_size(document, (*at, "size"), settings.size, model, note)
+            if isinstance(settings, ExtrapolateStep) and graph is not None:
+                has_latents = "latents" in graph.reads[name]
+                if settings.strength is not None and settings.strength < 1 and not has_latents:
+                    document.report(
+                        (*at, "strength"),
+                        f"strength {settings.strength:g} starts from earlier latents, and no step before makes any; "
+                        f"continue a generate step, or use strength 1{note}",
+                    )
+            if isinstance(settings, ExportStep):
+                _check_export(document, at, settings, _modality(name, graph, chosen, models))
+
+
+def _check_options_taken(document: Document, at: tuple[str, ...], settings: SamplingStep) -> None:
+    for key, entries, value in (("sampler", SAMPLERS, settings.sampler), ("schedule", SCHEDULES, settings.schedule)):
+        if value is None:
+            continue
+        known = str(entries[value.name].facts.get("options", "")).split() if value.name in entries else None
+        for option in sorted(value.model_fields_set - {"name"}):
+            if known is not None and option not in known:
+                takes = f"it takes {', '.join(known)}" if known else "it takes none"
+                document.report(
+                    (*at, key, option), f"{key} `{value.name}` has no option `{option}`; {takes}", at_key=True
+                )
+
+
+def _check_size(
+    document: Document, at: tuple[str, ...], size: Sequence[int] | None, model: PlannedModel, note: str
+) -> None:
+    if size is None:
+        if not model.is_known:
+            document.report(at[:-1], f"say the size; `{model.source}` is not on this machine yet", at_key=True)
+        return
+    if len(size) != len(model.axes):
+        expected = f"{len(model.axes)} numbers ({', '.join(model.axes)})"
+        document.report(at, f"{model.modality} sizes have {expected}; got {len(size)}{note}")
+        return
+    strides, patches = (model.stride, model.patch) if model.is_known else ((1,) * len(size), (1,) * len(size))
+    for index, (axis, length, stride, patch) in enumerate(zip(model.axes, size, strides, patches, strict=True)):
+        unit = stride * patch
+        if length > model.largest:
+            document.report((*at, index), f"{axis} {length} is more than the limit of {model.largest}{note}")
+        elif length % unit:
+            near = [n for n in (length // unit * unit, -(-length // unit) * unit) if n > 0]
+            document.report(
+                (*at, index),
+                f"{axis} {length} is not divisible by {unit} (codec stride {stride} x patch {patch}); "
+                f"nearest: {' or '.join(str(n) for n in near)}{note}",
+            )
+
+
+def _modality(
+    name: str, graph: Graph | None, chosen: Mapping[str, str], models: Mapping[str, PlannedModel]
+) -> str | None:
+    writer = graph.reads[name].get("media") if graph is not None else None
+    model = models.get(chosen.get(writer or "", ""))
+    return model.modality if model is not None else None
+
+
+def _check_export(document: Document, at: tuple[str, ...], settings: ExportStep, modality: str | None) -> None:
+    if (
+        modality is not None
+        and settings.format in EXPORTERS
+        and EXPORTERS[settings.format].facts["modality"] != modality
+    ):
+        known = [name for name, entry in EXPORTERS.items() if entry.facts["modality"] == modality]
+        document.report((*at, "format"), f"format `{settings.format}` is not for {modality}; use {', '.join(known)}")
+
+
+def check_paths(document: Document, raw: Mapping[str, Any], axes: Mapping[str, Sequence[str]]) -> None:
+    """Report path templates that could leave the run folder. axes: the matrix parameters of each export step."""
+    for name, known in axes.items():
+        template = raw["steps"][name].get("path")
+        if isinstance(template, str) and "${" not in template:
+            for fault in template_faults(template, known):
+                document.report(("steps", name, "path"), fault)
+
+
+def prompt_limit(graph: Graph | None, chosen: Mapping[str, str], models: Mapping[str, PlannedModel]) -> tuple[int, str]:
+    """The most characters that every text encoder in use takes, and the name of the strictest."""
+    encoding = [name for name in graph.order if graph.shapes[name].stage == "encode"] if graph is not None else []
+    used = [models[chosen[name]] for name in encoding if name in chosen]
+    return min(((model.longest_prompt, model.encoder_name) for model in used), default=(LONGEST_PROMPT, "any"))
