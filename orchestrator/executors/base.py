@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -68,21 +68,19 @@ class Finished:
 class Setting:
     """Where and how a run is executed; nothing in it changes what is made on one kind of device.
 
-    folder: the run folder, absolute. token: what the folder's `.lock` holds, so that a worker on another machine can tell
-    that it sees the same folder. device: `cpu` or `cuda`. threads: arithmetic threads of each worker. address: a running
-    Ray cluster, or None. attempts: how often a sample that fails alone is tried. deaths: how many workers one piece of
-    work may end before it is halved.
+    folder: the run folder, absolute. token: what the folder's `.lock` holds, so that a worker on another machine can
+    tell that it sees the same folder. devices: of this machine, as in Placement; on a cluster only their kind counts.
+    threads: arithmetic threads of each worker. address: a running Ray cluster, or None. attempts: how often a sample
+    that fails alone is tried. deaths: how many workers one piece of work may end before it is halved.
     """
 
     folder: Path
     token: str
-    device: str = "cpu"
-    dtype: str = "float32"
+    devices: tuple[str, ...] = ("cpu",)
     threads: int = 1
     address: str | None = None
     attempts: int = 2
     deaths: int = 2
-    cluster: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -1,0 +1,3 @@
+"""The Ray executor. This folder is the only place that imports Ray."""
+
+from orchestrator.executors.ray.executor import RayExecutor as RayExecutor

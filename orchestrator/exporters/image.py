@@ -1,0 +1,91 @@
+"""Images as PNG, JPEG and WebP, with what made them written inside, and read back.
+
+The facts are one JSON object in UTF-8. PNG holds it in an iTXt chunk called `parhelion`; JPEG and WebP in the Exif tag
+UserComment, marked `UNICODE` and therefore UTF-16. Equal pictures with equal facts give equal files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import ExifTags, Image, PngImagePlugin
+from torch import Tensor
+
+_KEYWORD = "parhelion"
+_UNICODE = b"UNICODE\x00"
+_LONGEST_EXIF = 65_000
+"""A JPEG's Exif segment holds 65,535 bytes at most."""
+
+
+def write_png(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write `[3, height, width]` uint8 losslessly."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt(_KEYWORD, _as_json(facts))
+    prompt = facts.get("prompt")
+    if isinstance(prompt, str):
+        chunks.add_itxt("Description", prompt)
+    _save(media, path, format="PNG", pnginfo=chunks, compress_level=6)
+
+
+def write_jpeg(media: Tensor, path: Path, facts: Mapping[str, Any], quality: int = 90) -> None:
+    """Write `[3, height, width]` uint8 without chroma subsampling. quality: 1 to 100."""
+    _save(media, path, format="JPEG", quality=quality, subsampling=0, exif=_exif(facts))
+
+
+def write_webp(media: Tensor, path: Path, facts: Mapping[str, Any], quality: int = 90) -> None:
+    """Write `[3, height, width]` uint8. quality: 1 to 100; 100 is lossless."""
+    _save(media, path, format="WEBP", lossless=quality == 100, quality=quality, method=4, exif=_exif(facts))
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What one of the writers above wrote inside a file. ValueError when the file holds nothing of the kind."""
+    with Image.open(path) as picture:
+        picture.load()
+        if picture.format == "PNG":
+            text = picture.info.get(_KEYWORD)
+        else:
+            comment = picture.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+            text = _from_comment(comment) if isinstance(comment, bytes) else None
+    if not isinstance(text, str):
+        raise ValueError(f"{path}: holds no facts written by parhelion")
+    facts: dict[str, Any] = json.loads(text)
+    return facts
+
+
+def _save(media: Tensor, path: Path, **options: Any) -> None:
+    """Encode in memory first: Pillow's own writing hides why it failed, and a full disk is no fault of the picture."""
+    if media.dtype != torch.uint8 or media.dim() != 3 or media.shape[0] != 3:
+        raise ValueError(f"an image is [3, height, width] in uint8; got {list(media.shape)} in {media.dtype}")
+    encoded = io.BytesIO()
+    Image.fromarray(media.permute(1, 2, 0).contiguous().numpy()).save(encoded, **options)
+    path.write_bytes(encoded.getvalue())
+
+
+def _as_json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, ensure_ascii=False, sort_keys=True)
+
+
+def _exif(facts: Mapping[str, Any]) -> Image.Exif:
+    comment = _to_comment(_as_json(facts))
+    if len(comment) > _LONGEST_EXIF and "workflow" in facts:
+        shorter = {name: value for name, value in facts.items() if name != "workflow"}
+        comment = _to_comment(_as_json({**shorter, "workflow": "left out: too long for Exif; see workflow.yaml"}))
+    if len(comment) > _LONGEST_EXIF:
+        raise ValueError("prompt and options are too long for Exif metadata; use the format png")
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
+    return exif
+
+
+def _to_comment(text: str) -> bytes:
+    """Exif's UserComment: eight bytes that name the encoding, then the text. Little-endian, as Exif readers expect."""
+    return _UNICODE + text.encode("utf-16-le")
+
+
+def _from_comment(comment: bytes) -> str | None:
+    return comment[len(_UNICODE) :].decode("utf-16-le") if comment.startswith(_UNICODE) else None

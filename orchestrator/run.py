@@ -1,0 +1,151 @@
+"""A plan and an executor make a finished run folder.
+
+The folder holds `plan.json` (what was resolved), `workflow.yaml` (as written), `fingerprint.json` (what decides the
+files), `media/`, `manifest.jsonl`, `dead_letters.jsonl` when samples failed, `report.json` (times and machine) and
+`index.html`. Running the same plan again resumes it; a changed plan is refused with the difference named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from orchestrator.catalog import EXECUTORS, resolve
+from orchestrator.errors import RunRefused
+from orchestrator.executors.base import Event, Executor, Finished, Observer, Setting
+from orchestrator.folder import claim, free_name, locked, remove_strays
+from orchestrator.gallery import write_gallery
+from orchestrator.manifest import DEAD_LETTERS, Ledger, read_rows, write_aside
+from orchestrator.placement import Placement
+from orchestrator.plan import Plan
+from orchestrator.report import Clock, report_of
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run came to.
+
+    made: samples made now; resumed: samples that an earlier run had finished; failed: samples in the dead letters.
+    notes: what a person should know, each once. page: the gallery.
+    """
+
+    folder: Path
+    made: int
+    resumed: int
+    failed: int
+    seconds: float
+    notes: tuple[str, ...]
+    page: Path
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run while it goes on."""
+
+    plan: Plan
+    placement: Placement
+    folder: Path
+    ledger: Ledger
+    clock: Clock
+    failed: int = 0
+
+    def execute(self, token: str, observer: Observer) -> None:
+        """Make what is missing.
+
+        However it ends, what is finished is in the journal and a report says how far it came.
+        """
+
+        def watch(event: Event) -> None:
+            self.clock.see(event)
+            observer(event)
+
+        self.ledger.begin()
+        executor = _executor(self.placement, self.folder, token)
+        finished = cast(Generator[Finished], executor.run(self.plan, self.ledger.todo, watch))
+        status = "failed"
+        try:
+            with contextlib.closing(finished):
+                for each in finished:
+                    self.ledger.add(each)
+                    self.failed += each.failure is not None
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            self.ledger.close()
+            if status != "finished":
+                self.report(status)
+
+    def report(self, status: str) -> None:
+        """Write `report.json`."""
+        counts = {
+            "planned": self.ledger.num_samples,
+            "made": self.ledger.num_finished - self.ledger.num_resumed,
+            "resumed": self.ledger.num_resumed,
+            "failed": self.failed,
+        }
+        document = report_of(self.plan, self.placement, self.clock, counts, status, {})
+        write_aside(self.folder / REPORT, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def run(plan: Plan, placement: Placement, observer: Observer, fresh: bool = False) -> RunResult:
+    """Run a plan to its end in its run folder, or finish what an earlier run left there.
+
+    fresh: take a new folder beside one that is already used. Raises RunRefused when the folder holds a run of something
+    else or is in use, and the first error that no sample is to blame for. Whatever ends a run, the same call resumes
+    it.
+    """
+    if not any(step.stage == "export" for step in plan.steps):
+        raise RunRefused("no step of the plan exports anything, so nothing would be kept")
+    folder = Path(plan.output).absolute()
+    if fresh:
+        folder = free_name(folder)
+    with locked(folder) as token:
+        claim(folder, plan, placement.kind)
+        remove_strays(folder)
+        _describe(folder, plan)
+        going = _Run(plan, placement, folder, Ledger(plan, folder), Clock(plan))
+        going.execute(token, observer)
+        going.ledger.conclude()
+        letters = read_rows(folder / DEAD_LETTERS)
+        page = write_gallery(folder, plan.name, going.ledger.rows(), letters)
+        going.report("finished")
+    return RunResult(
+        folder=folder,
+        made=going.ledger.num_finished - going.ledger.num_resumed,
+        resumed=going.ledger.num_resumed,
+        failed=going.failed,
+        seconds=going.clock.seconds,
+        notes=going.clock.notes,
+        page=page,
+    )
+
+
+def _executor(placement: Placement, folder: Path, token: str) -> Executor:
+    kind = cast(type[Executor], resolve(EXECUTORS, placement.chosen_executor()))
+    return kind(
+        Setting(
+            folder=folder,
+            token=token,
+            devices=placement.devices,
+            threads=placement.threads or 1,
+            address=placement.address,
+        )
+    )
+
+
+def _describe(folder: Path, plan: Plan) -> None:
+    """Write down what will be made: the plan as resolved, and the workflow as written."""
+    document = dataclasses.asdict(dataclasses.replace(plan, pools={}, workflow_text="", output=""))
+    for name in ("pools", "workflow_text", "output"):
+        del document[name]
+    write_aside(folder / "plan.json", json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_aside(folder / "workflow.yaml", plan.workflow_text)

@@ -1,0 +1,115 @@
+"""export: media to files in the run folder, each written aside, synced and renamed, so that none is ever half there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from orchestrator.catalog import EXPORTERS, resolve
+from orchestrator.errors import ExecutorError, StageError
+from orchestrator.item import Item, Sample
+from orchestrator.paths import DEFAULT_TEMPLATE, fields_of, file_name
+from orchestrator.stages.base import Outcome, Stage
+
+MEDIA = "media"
+"""The folder of a run folder that holds what was made."""
+ASIDE = ".part"
+"""How the name of a file ends that is still being written; it starts with a dot."""
+
+Writer = Callable[..., None]
+"""`writer(media, path, facts, **options)`; the options are those that its format takes, such as quality."""
+
+_HOPELESS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "the disk has failed",
+}
+
+
+class Export(Stage):
+    """Writes media with an exporter.
+
+    options: format (a name of EXPORTERS); path (a template, see `orchestrator.paths`); quality, for formats that
+    have one; folder (the run folder); workflow (the workflow's text, for the metadata).
+    writes: `file`, the facts of the manifest: path relative to the run folder, bytes, sha256.
+    """
+
+    reads = frozenset({"media"})
+    writes = frozenset({"file"})
+
+    def setup(self) -> None:
+        """Find the exporter."""
+        name = str(self.options["format"])
+        self._write = cast(Writer, resolve(EXPORTERS, name))
+        self._suffix = str(EXPORTERS[name].facts["suffix"])
+        self._folder = Path(self.options["folder"])
+        self._template = str(self.options.get("path") or DEFAULT_TEMPLATE)
+        quality = self.options.get("quality")
+        self._settings = {} if quality is None else {"quality": int(quality)}
+
+    def process(self, items: Sequence[Item]) -> list[Outcome]:
+        """Write one file per item. Raises ExecutorError when no file can be written any more."""
+        outcomes: list[Outcome] = []
+        touched: set[Path] = set()
+        for item in items:
+            try:
+                name = path_of(self._template, item.sample, self._suffix)
+                target = self._folder / MEDIA / name
+                facts = self._write_file(item, target)
+                touched.add(target.parent)
+                outcomes.append(item.with_values(file={"file": f"{MEDIA}/{name}", **facts}))
+            except OSError as error:
+                if error.errno in _HOPELESS:
+                    raise ExecutorError(_hopeless(error, self._folder)) from error
+                outcomes.append(StageError(item.sample.step, item.sample.id, f"the file cannot be written: {error}"))
+            except ValueError as error:
+                outcomes.append(StageError(item.sample.step, item.sample.id, str(error)))
+        for folder in touched:
+            sync_folder(folder)
+        return outcomes
+
+    def _write_file(self, item: Item, target: Path) -> dict[str, Any]:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.parent / f".{target.name[:200]}.{os.getpid()}{ASIDE}"
+        facts = {**item.values["recipe"], "workflow": self.options["workflow"]}
+        try:
+            self._write(item.values["media"], aside, facts, **self._settings)
+            with aside.open("r+b") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                size = os.fstat(file.fileno()).st_size
+                os.fsync(file.fileno())
+            aside.replace(target)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        return {"bytes": size, "sha256": digest}
+
+
+def path_of(template: str, sample: Sample, suffix: str) -> str:
+    """A sample's path below `media/`, with forward slashes. ValueError when it would leave that folder."""
+    fields = fields_of(sample.id, sample.prompt_id, sample.step, sample.repetition, sample.cell, suffix)
+    name = file_name(template, fields)
+    if any(part in ("", "..") or part.startswith(".") for part in name.split("/")):
+        raise ValueError(f"path `{template}` gives `{name}`, which is no safe place in the run folder")
+    return name
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable, where the system can (not on Windows)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _hopeless(error: OSError, folder: Path) -> str:
+    reason = _HOPELESS[error.errno or errno.EIO]
+    return f"{reason}: {folder}. What is finished is kept; make room and run the same command again"
