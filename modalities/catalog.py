@@ -78,6 +78,11 @@ SCHEDULES: dict[str, Entry] = {
     "rational": Entry(
         "modalities.flow.schedules:rational", "the rational discretisation of Lumina-Next", {"options": "power shift"}
     ),
+    "diffusers-flow-match": Entry(
+        "modalities.generators.nextdit.lumina_pipeline:flow_match",
+        "the grid of diffusers' FlowMatchEulerDiscreteScheduler",
+        {"options": "shift"},
+    ),
 }
 
 EXTRAPOLATIONS: dict[str, Entry] = {

@@ -36,7 +36,7 @@ from modalities.weights.headers import (
     tensor_files,
 )
 
-__all__ = ["DescriptionError", "ModelDescription", "builtin_models", "describe", "file_hash"]
+__all__ = ["DescriptionError", "ModelDescription", "builtin_models", "describe", "file_hash", "find_folder"]
 
 FORMAT = "parhelion-model/1"
 BUILTIN = Path(__file__).parent
@@ -116,7 +116,7 @@ def describe(
     for key in given:
         if key not in OVERRIDES:
             raise DescriptionError(f"unknown model setting `{key}`; {_nearest(key, OVERRIDES)}")
-    folder = _folder(str(source), fetch)
+    folder = find_folder(str(source), fetch=fetch)
     if folder is None:
         found = _absent(str(source), given)
     elif (folder / "model.json").is_file():
@@ -137,7 +137,7 @@ def builtin_models() -> list[str]:
     return sorted(f"builtin/{path.parent.name}" for path in BUILTIN.glob("*/model.json"))
 
 
-def _folder(source: str, fetch: bool) -> Path | None:
+def find_folder(source: str, *, fetch: bool) -> Path | None:
     """The folder of a source; None for a hub id that is not on this machine and may not be fetched."""
     if source.startswith("builtin/"):
         folder = BUILTIN / source.removeprefix("builtin/")

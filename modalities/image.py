@@ -1,0 +1,15 @@
+"""Still pictures: two axes, rows before columns."""
+
+from __future__ import annotations
+
+from modalities.contracts import GenerateOptions, Modality
+
+IMAGE = Modality(
+    name="image",
+    axes=("row", "column"),
+    media_channels=3,
+    formats=("png", "jpeg", "webp"),
+    default_size=(64, 64),
+    largest_size=(4096, 4096),
+    defaults=GenerateOptions(),
+)
