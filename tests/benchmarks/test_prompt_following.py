@@ -1,0 +1,179 @@
+"""The prompts are new to the model, and the measure recognises what it is shown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nearest_sprite import Nearest, SpriteIndex, border_colour, composite, lab, nearest_colour
+from PIL import Image, ImageDraw
+from prompt_following import luck, missed, outcomes, read_prompts, summary
+
+from modalities.training.corpora.captions import caption
+from modalities.training.corpora.compose import Scene, compose, draw_scene
+from modalities.training.corpora.concepts import BACKGROUNDS, CONCEPTS, STYLES
+from modalities.training.corpora.names import load_names
+from modalities.training.corpora.phrases import PHRASES
+
+CORPORA = Path(__file__).resolve().parents[2] / ".corpora"
+PROMPTS = read_prompts()
+
+
+def drawn(shape: str, colour: str, outline: str) -> np.ndarray:
+    """A sprite of 128 x 128: one shape in one colour, with a hole so that it is not a blob."""
+    picture = Image.new("RGBA", (128, 128))
+    draw = ImageDraw.Draw(picture)
+    {"ellipse": draw.ellipse, "box": draw.rectangle}.get(shape, draw.rectangle)((6, 6, 121, 121), fill=colour)
+    if shape == "cross":
+        for corner in ((6, 6), (80, 6), (6, 80), (80, 80)):
+            draw.rectangle((*corner, corner[0] + 41, corner[1] + 41), fill=(0, 0, 0, 0))
+    draw.line((30, 30, 96, 96), fill=outline, width=10)
+    return np.asarray(picture)
+
+
+@pytest.fixture(scope="module")
+def sprites() -> np.ndarray:
+    shapes = [("ellipse", "gold"), ("box", "teal"), ("cross", "brown"), ("ellipse", "navy"), ("cross", "silver")]
+    return np.stack([[drawn(shape, colour, line) for line in ("white", "black")] for shape, colour in shapes])
+
+
+@pytest.fixture(scope="module")
+def index(sprites) -> SpriteIndex:
+    return SpriteIndex(sprites)
+
+
+def as_pictures(arrays) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255
+
+
+def test_there_are_enough_prompts_in_every_language():
+    assert len(PROMPTS) >= 200
+    counts = Counter(prompt.language for prompt in PROMPTS)
+    assert set(counts) == {"en", "fr", "es", "de", "ja", "zh", "ru", "ar", "emoji"}
+    assert min(counts.values()) >= 22
+    assert len({prompt.id for prompt in PROMPTS}) == len({prompt.text for prompt in PROMPTS}) == len(PROMPTS)
+
+
+def test_prompts_ask_for_what_the_model_knows():
+    assert {prompt.concept for prompt in PROMPTS} <= set(CONCEPTS)
+    assert {prompt.background for prompt in PROMPTS} - {None} == set(BACKGROUNDS)
+    assert {prompt.style for prompt in PROMPTS} - {None} == set(STYLES)
+    assert {prompt.count for prompt in PROMPTS} == {1, 2, 3}
+
+
+def test_no_prompt_is_worded_as_training_words_a_background():
+    """A training caption that says a background is one of these patterns, whatever its object is called."""
+    patterns = []
+    for phrases in PHRASES.values():
+        for pattern in phrases.backgrounds:
+            for colour in phrases.colours.values():
+                words = re.escape(pattern).replace(r"\{s\}", ".+").replace(r"\{c\}", re.escape(colour))
+                patterns.append(re.compile(words, re.IGNORECASE))
+    for prompt in PROMPTS:
+        if prompt.background is not None:
+            assert not any(pattern.fullmatch(prompt.text) for pattern in patterns), prompt
+
+
+def test_prompts_without_a_background_are_no_training_frames():
+    frames = {frame for phrases in PHRASES.values() for frame in phrases.frames}
+    for prompt in PROMPTS:
+        if prompt.background is None:
+            assert prompt.text.replace(prompt.concept, "{x}") not in frames, prompt
+
+
+@pytest.mark.skipif(not CORPORA.is_dir(), reason="the corpora are not fetched")
+def test_no_prompt_is_drawn_as_a_training_caption():
+    names = load_names(CORPORA)
+    drawn_captions = {
+        caption(draw_scene(23, i, len(CONCEPTS)), names, 23, i, number) for i in range(8000) for number in range(2)
+    }
+    folded = {text.casefold() for text in drawn_captions}
+    assert not folded & {prompt.text.casefold() for prompt in PROMPTS}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_composed_picture_is_recognised(index, sprites, count):
+    colours = list(BACKGROUNDS)
+    asked = [(concept, style, (3 * concept + style) % len(colours)) for concept in range(5) for style in range(2)]
+    scenes = [Scene(concept, STYLES[style], colours[colour], count) for concept, style, colour in asked]
+    found = index.nearest(as_pictures([compose(scene, sprites, seed=1, index=i) for i, scene in enumerate(scenes)]))
+    assert list(zip(found.concept.tolist(), found.style.tolist(), found.colour.tolist(), strict=True)) == asked
+    assert found.count.tolist() == [count] * len(asked)
+    assert (found.margin > 0).all()
+
+
+def test_distance_is_the_pixel_difference_to_the_composite(index, sprites):
+    exact = composite(sprites[2, 0], BACKGROUNDS["blue"])
+    found = index.nearest(as_pictures([exact]))
+    assert float(found.distance) < 3e-3  # what rounding to bytes leaves
+    changed = exact.copy()
+    changed[20:30, 20:30] = 255 - changed[20:30, 20:30]
+    difference = (changed.astype(float) - exact) / 255
+    expected = float(np.sqrt((difference**2).mean()))
+    assert abs(float(index.nearest(as_pictures([changed])).distance) - expected) < 5e-3
+
+
+def test_noise_and_blur_do_not_change_the_answer(index, sprites):
+    pictures = as_pictures([composite(sprites[concept, 1], BACKGROUNDS["white"]) for concept in range(5)])
+    noisy = pictures + 0.1 * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
+    blurred = torch.nn.functional.avg_pool2d(pictures, 5, 1, 2, count_include_pad=False)
+    for shown in (noisy.clamp(0, 1), blurred):
+        assert index.nearest(shown).concept.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_picture_is_looked_up_by_itself(index, sprites):
+    pictures = as_pictures([composite(sprites[i % 5, 0], BACKGROUNDS["red"]) for i in range(11)])
+    together = index.nearest(pictures)
+    alone = index.nearest(pictures[9:10])
+    assert together.concept[9] == alone.concept[0]
+    torch.testing.assert_close(together.distance[9:10], alone.distance, rtol=0, atol=1e-5)
+
+
+def test_named_colours_are_their_own_nearest():
+    named = torch.tensor(list(BACKGROUNDS.values())).float() / 255
+    assert nearest_colour(named).tolist() == list(range(len(BACKGROUNDS)))
+
+
+def test_lab_of_known_colours():
+    known = lab(torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0]]))
+    expected = torch.tensor([[100.0, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20]])
+    torch.testing.assert_close(known, expected, rtol=0, atol=0.05)
+
+
+def test_border_colour_ignores_the_middle():
+    picture = torch.full((1, 3, 64, 64), 0.25)
+    picture[:, :, 4:-4, 4:-4] = 1.0
+    torch.testing.assert_close(border_colour(picture), torch.full((1, 3), 0.25))
+
+
+def perfect() -> Nearest:
+    """The outcomes of a model that shows exactly what is asked."""
+    colours = list(BACKGROUNDS)
+    return Nearest(
+        concept=torch.tensor([CONCEPTS.index(p.concept) for p in PROMPTS]),
+        style=torch.tensor([STYLES.index(p.style or "3d") for p in PROMPTS]),
+        count=torch.tensor([p.count for p in PROMPTS]),
+        distance=torch.zeros(len(PROMPTS)),
+        margin=torch.ones(len(PROMPTS)),
+        background=torch.zeros(len(PROMPTS), 3),
+        colour=torch.tensor([colours.index(p.background or "white") for p in PROMPTS]),
+    )
+
+
+def test_shares_and_thresholds():
+    found = perfect()
+    rows = outcomes(PROMPTS, found)
+    total = summary(rows)
+    assert total["concept"] == total["background"] == total["count"] == total["style"] == total["all"] == 1.0
+    results = {"overall": total, "languages": {"ja": total}}
+    assert missed(results) == []
+    results["languages"]["ja"] = {**total, "concept": 0.4}
+    assert missed(results) == ["concept 40.0% in ja, wanted 50%"]
+
+
+def test_luck_of_a_perfect_model_is_the_share_of_equal_concepts():
+    assert luck(PROMPTS, perfect()) < 0.01
