@@ -21,10 +21,10 @@ Variants = Mapping[str, Sequence[tuple[Cell, Settings]]]
 """Step -> its settings in every combination of the matrix parameters that it names itself."""
 
 
-def check_references(document: Document, raw: Mapping[str, Any], matrix: Mapping[str, Sequence[Any]]) -> None:
+def check_references(document: Document, steps: Mapping[str, Any], matrix: Mapping[str, Sequence[Any]]) -> None:
     """Report references to unknown parameters, references where none may stand, and parameters that nobody uses."""
     used = set()
-    for path, reference in references(raw.get("steps", {}), ("steps",)):
+    for path, reference in references(steps, ("steps",)):
         kind, _, name = reference.partition(".")
         if kind != "matrix":
             document.report(path, f"unknown reference `${{{reference}}}`; write `${{matrix.<parameter>}}`")
@@ -52,8 +52,16 @@ def check_references(document: Document, raw: Mapping[str, Any], matrix: Mapping
                 document.report(("matrix", axis, index), f"the value `{value}` stands twice")
 
 
+def check_model_names(document: Document, steps: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Report steps that name a model which the file does not."""
+    for name, step in steps.items():
+        own = step.get("model")
+        if isinstance(own, str) and own not in known and "${" not in own:
+            document.report(("steps", name, "model"), f"unknown model `{own}`; {nearest(own, known)}")
+
+
 def choose_models(
-    document: Document, raw: Mapping[str, Any], graph: Graph, models: Mapping[str, PlannedModel], known: Sequence[str]
+    document: Document, steps: Mapping[str, Any], graph: Graph, models: Mapping[str, PlannedModel], known: Sequence[str]
 ) -> dict[str, str]:
     """The model of each step: its own, else that of the nearest step before it, else the only one.
 
@@ -63,13 +71,10 @@ def choose_models(
     for name in graph.order:
         if graph.shapes[name].stage == "export":
             continue
-        own = raw["steps"][name].get("model")
+        own = steps[name].get("model")
         earlier = [chosen[source] for source in reversed(graph.above(name)[:-1]) if source in chosen]
-        readers = _models_of_readers(raw, graph, name) if graph.shapes[name].stage == "encode" else []
+        readers = _models_of_readers(steps, graph, name) if graph.shapes[name].stage == "encode" else []
         if own is not None:
-            if own not in known:
-                document.report(("steps", name, "model"), f"unknown model `{own}`; {nearest(str(own), known)}")
-                continue
             chosen[name] = own
         elif len(known) == 1:
             chosen[name] = known[0]
@@ -81,9 +86,9 @@ def choose_models(
     return {name: model for name, model in chosen.items() if model in models}
 
 
-def _models_of_readers(raw: Mapping[str, Any], graph: Graph, name: str) -> list[str]:
+def _models_of_readers(steps: Mapping[str, Any], graph: Graph, name: str) -> list[str]:
     readers = [step for step in graph.order if name in graph.reads[step].values()]
-    return [raw["steps"][reader]["model"] for reader in readers if raw["steps"][reader].get("model")]
+    return [steps[reader]["model"] for reader in readers if steps[reader].get("model")]
 
 
 def _check_encoders(
@@ -114,24 +119,43 @@ def check_steps(
     models: Mapping[str, PlannedModel],
 ) -> None:
     """Report what is wrong with options in some combination of the matrix."""
-    for name, settings_in_cells in variants.items():
-        for cell, settings in settings_in_cells:
-            at, note = ("steps", name), shown_cell(cell)
-            if isinstance(settings, SamplingStep):
-                _check_options_taken(document, at, settings)
-                model = models.get(chosen.get(name, ""))
-                if model is not None and isinstance(settings, GenerateStep | ExtrapolateStep):
-                    _check_size(document, (*at, "size"), settings.size, model, note)
-            if isinstance(settings, ExtrapolateStep) and graph is not None:
-                has_latents = "latents" in graph.reads[name]
-                if settings.strength is not None and settings.strength < 1 and not has_latents:
-                    document.report(
-                        (*at, "strength"),
-                        f"strength {settings.strength:g} starts from earlier latents, and no step before makes any; "
-                        f"continue a generate step, or use strength 1{note}",
-                    )
-            if isinstance(settings, ExportStep):
-                _check_export(document, at, settings, _modality(name, graph, chosen, models))
+    for name, entries in variants.items():
+        model = models.get(chosen.get(name, ""))
+        modality = _modality(name, graph, chosen, models)
+        has_latents = graph is None or "latents" in graph.reads[name]
+
+        def check(
+            trial: Document,
+            index: int,
+            name: str = name,
+            entries: Any = entries,
+            facts: Any = (model, modality, has_latents),
+        ) -> None:
+            _check_step(trial, ("steps", name), entries[index][1], *facts)
+
+        document.over([shown_cell(cell) for cell, _ in entries], check)
+
+
+def _check_step(
+    document: Document,
+    at: tuple[str, ...],
+    settings: Settings,
+    model: PlannedModel | None,
+    modality: str | None,
+    has_latents: bool,
+) -> None:
+    if isinstance(settings, SamplingStep):
+        _check_options_taken(document, at, settings)
+    if isinstance(settings, GenerateStep | ExtrapolateStep) and model is not None:
+        _check_size(document, (*at, "size"), settings.size, model)
+    if isinstance(settings, ExtrapolateStep) and not has_latents and (settings.strength or 1) < 1:
+        document.report(
+            (*at, "strength"),
+            f"strength {settings.strength:g} starts from earlier latents, and no step before makes any; "
+            "continue a generate step, or use strength 1",
+        )
+    if isinstance(settings, ExportStep):
+        _check_export(document, at, settings, modality)
 
 
 def _check_options_taken(document: Document, at: tuple[str, ...], settings: SamplingStep) -> None:
@@ -147,28 +171,26 @@ def _check_options_taken(document: Document, at: tuple[str, ...], settings: Samp
                 )
 
 
-def _check_size(
-    document: Document, at: tuple[str, ...], size: Sequence[int] | None, model: PlannedModel, note: str
-) -> None:
+def _check_size(document: Document, at: tuple[str, ...], size: Sequence[int] | None, model: PlannedModel) -> None:
     if size is None:
         if not model.is_known:
             document.report(at[:-1], f"say the size; `{model.source}` is not on this machine yet", at_key=True)
         return
     if len(size) != len(model.axes):
         expected = f"{len(model.axes)} numbers ({', '.join(model.axes)})"
-        document.report(at, f"{model.modality} sizes have {expected}; got {len(size)}{note}")
+        document.report(at, f"{model.modality} sizes have {expected}; got {len(size)}")
         return
     strides, patches = (model.stride, model.patch) if model.is_known else ((1,) * len(size), (1,) * len(size))
     for index, (axis, length, stride, patch) in enumerate(zip(model.axes, size, strides, patches, strict=True)):
         unit = stride * patch
         if length > model.largest:
-            document.report((*at, index), f"{axis} {length} is more than the limit of {model.largest}{note}")
+            document.report((*at, index), f"{axis} {length} is more than the limit of {model.largest}")
         elif length % unit:
             near = [n for n in (length // unit * unit, -(-length // unit) * unit) if n > 0]
             document.report(
                 (*at, index),
                 f"{axis} {length} is not divisible by {unit} (codec stride {stride} x patch {patch}); "
-                f"nearest: {' or '.join(str(n) for n in near)}{note}",
+                f"nearest: {' or '.join(str(n) for n in near)}",
             )
 
 
@@ -190,10 +212,10 @@ def _check_export(document: Document, at: tuple[str, ...], settings: ExportStep,
         document.report((*at, "format"), f"format `{settings.format}` is not for {modality}; use {', '.join(known)}")
 
 
-def check_paths(document: Document, raw: Mapping[str, Any], axes: Mapping[str, Sequence[str]]) -> None:
+def check_paths(document: Document, steps: Mapping[str, Any], axes: Mapping[str, Sequence[str]]) -> None:
     """Report path templates that could leave the run folder. axes: the matrix parameters of each export step."""
     for name, known in axes.items():
-        template = raw["steps"][name].get("path")
+        template = steps[name].get("path")
         if isinstance(template, str) and "${" not in template:
             for fault in template_faults(template, known):
                 document.report(("steps", name, "path"), fault)

@@ -44,7 +44,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
-    return text if re.fullmatch(r"[+-]?\w([\w.+-]{0,38}\w|\+*)", text) else slug(text)
+    return text if re.fullmatch(r"[+-]?\w([\w.+-]{0,38}[\w+])?", text) else slug(text)
 
 
 def template_faults(template: str, axes: Iterable[str]) -> list[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,6 @@ from orchestrator.errors import Problem, WorkflowError
 LARGEST_FILE_BYTES = 16 * 2**20
 LARGEST_DEPTH = 32
 LARGEST_NODES_FROM_ALIASES = 10_000
-
-Path_ = tuple[str | int, ...]
-"""Where a value is in a document: keys and indices from the top."""
 
 _NULL = {"", "~", "null", "Null", "NULL"}
 _TRUE, _FALSE = {"true", "True", "TRUE"}, {"false", "False", "FALSE"}
@@ -73,6 +70,18 @@ class Document:
             named.append(part)
         line, column = key_place if at_key and key_place else (node.line, node.column)
         self.problems.append(Problem(self.file, line, column, dotted(named), message))
+
+    def over(self, notes: Sequence[str], check: Callable[[Document, int], None]) -> None:
+        """Run `check(document, index)` once for each note. What is wrong every time is reported once, without note."""
+        found: list[list[Problem]] = []
+        for index in range(len(notes)):
+            trial = replace(self, problems=[])
+            check(trial, index)
+            found.append(trial.problems)
+        always = set[Problem]().union(*found).intersection(*found) if found else set()
+        self.problems.extend(sorted(always))
+        for note, problems in zip(notes, found, strict=True):
+            self.problems.extend(replace(each, message=each.message + note) for each in problems if each not in always)
 
     def raise_problems(self) -> None:
         """Raise WorkflowError when there are any."""
@@ -210,9 +219,8 @@ class _Builder:
             return node
         self.expanded += target.size
         if self.expanded > LARGEST_NODES_FROM_ALIASES:
-            if self.expanded - target.size <= LARGEST_NODES_FROM_ALIASES:
-                self.refuse(event, f"aliases expand to more than {LARGEST_NODES_FROM_ALIASES} values; write them out")
-            return node
+            self.refuse(event, f"aliases expand to more than {LARGEST_NODES_FROM_ALIASES} values; write them out")
+            raise WorkflowError(self.problems)
         return Node(target.value, node.line, node.column, target.keys, target.size)
 
     def sequence(self, node: Node, events: Iterator[Any], depth: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from orchestrator.checks import (
     MOST_CELLS,
     Variants,
+    check_model_names,
     check_paths,
     check_references,
     check_steps,
@@ -97,18 +99,23 @@ def check_workflow(document: Document, path: Path, *, fetch: bool = False) -> Wo
     models: dict[str, PlannedModel] = {}
     if isinstance(models_section, ModelsSettings):
         models = describe_models(document, models_section.models, path.parent, fetch)
+    known = list(raw["models"]) if isinstance(raw.get("models"), dict) else []
+    check_model_names(document, raw_steps, known)
     graph = read_graph(document, raw_steps)
     chosen: dict[str, str] = {}
     if graph is not None:
         report_unread(document, graph)
-        known = list(raw["models"]) if isinstance(raw.get("models"), dict) else []
         chosen = choose_models(document, raw_steps, graph, models, known)
-        exports = [name for name in graph.order if graph.shapes[name].stage == "export"]
-        check_paths(document, raw_steps, {name: step_axes(graph, raw_steps, matrix, name) for name in exports})
+    exports = [name for name, step in raw_steps.items() if step.get("stage") == "export"]
+    axes = {name: step_axes(graph, raw_steps, matrix, name) if graph else tuple(matrix) for name in exports}
+    check_paths(document, raw_steps, axes)
     check_steps(document, variants, graph, chosen, models)
     prompts: tuple[Prompt, ...] = ()
+    limit = prompt_limit(graph, chosen, models)
     if isinstance(prompts_section, PromptsSettings):
-        prompts = _prompts(document, prompts_section, path.parent, prompt_limit(graph, chosen, models))
+        prompts = _prompts(document, prompts_section, path.parent, limit)
+    else:
+        _check_readable_prompts(document, raw.get("prompts"), limit)
     document.raise_problems()
     if not isinstance(head, HeadSettings) or graph is None:
         raise AssertionError("a workflow without reported faults has a head and a graph")
@@ -181,14 +188,19 @@ def _variants(document: Document, steps: Mapping[str, Any], matrix: Mapping[str,
         if stage not in STEPS:
             document.report(("steps", name, "stage"), f"unknown stage `{stage}`; {nearest(str(stage), STEPS)}")
             continue
-        variants[name] = []
-        for count, cell in enumerate(cells_of(axes_of(step, matrix), matrix)):
-            if count >= MOST_CELLS:
-                break
-            note = shown_cell(cell)
-            settings = validate(document, STEPS[stage], substitute(step, dict(cell)), ("steps", name), note)
+        cells = list(itertools.islice(cells_of(axes_of(step, matrix), matrix), MOST_CELLS))
+        found: list[tuple[Cell, Settings]] = []
+
+        def check(
+            trial: Document, index: int, name: str = name, stage: str = stage, cells: Any = cells, found: Any = found
+        ) -> None:
+            values = substitute(steps[name], dict(cells[index]))
+            settings = validate(trial, STEPS[stage], values, ("steps", name))
             if settings is not None:
-                variants[name].append((cell, settings))
+                found.append((cells[index], settings))
+
+        document.over([shown_cell(cell) for cell in cells], check)
+        variants[name] = found
     return variants
 
 
@@ -204,6 +216,17 @@ def _prompts(document: Document, section: PromptsSettings, folder: Path, limit: 
         return ()
     rows = [Row(entry.id, entry.text, 0) for entry in section.prompts]
     return named(rows, lambda index, message: document.report(("prompts", index), message), limit)
+
+
+def _check_readable_prompts(document: Document, entries: Any, limit: tuple[int, str]) -> None:
+    """Beside the entries that are no prompts at all, which are reported already: look at the others."""
+    rows, places = [], []
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        text, name = (entry.get("text"), entry.get("id")) if isinstance(entry, dict) else (entry, None)
+        if isinstance(text, str) and (name is None or isinstance(name, str)):
+            rows.append(Row(name or f"p{index:05d}", text, 0))
+            places.append(index)
+    named(rows, lambda index, message: document.report(("prompts", places[index]), message), limit)
 
 
 def _frozen(value: Any) -> Any:

@@ -22,18 +22,13 @@ REFERENCE = re.compile(r"\$\{\s*([^}]*?)\s*\}")
 _LIST_PARTS = re.compile(r"'([^']*)'")
 
 
-def validate(
-    document: Document, model: type[Model], value: Any, at: Sequence[str | int] = (), note: str = ""
-) -> Model | None:
-    """The settings, or None with every fault reported to the document. at: where `value` stands in it.
-
-    note: added to each message, for example which matrix values were in use.
-    """
+def validate(document: Document, model: type[Model], value: Any, at: Sequence[str | int] = ()) -> Model | None:
+    """The settings, or None with every fault reported to the document. at: where `value` stands in it."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_context=True):
-            _report(document, model, fault, tuple(at), note)
+            _report(document, model, fault, tuple(at))
         return None
 
 
@@ -88,7 +83,7 @@ def _axis(reference: str) -> str:
     return name if kind == "matrix" else ""
 
 
-def _report(document: Document, model: type[BaseModel], fault: Any, at: tuple[str | int, ...], note: str) -> None:
+def _report(document: Document, model: type[BaseModel], fault: Any, at: tuple[str | int, ...]) -> None:
     location = tuple(fault["loc"])
     kind, context = fault["type"], fault.get("ctx", {})
     if kind == "extra_forbidden":
@@ -98,7 +93,7 @@ def _report(document: Document, model: type[BaseModel], fault: Any, at: tuple[st
         )
         return
     if kind == "missing":
-        document.report((*at, *location[:-1]), f"the key `{location[-1]}` is missing{note}", at_key=True)
+        document.report((*at, *location[:-1]), f"the key `{location[-1]}` is missing", at_key=True)
         return
     if kind == "union_tag_not_found":
         document.report((*at, *location), "the key `stage` is missing; every step has one", at_key=True)
@@ -108,7 +103,7 @@ def _report(document: Document, model: type[BaseModel], fault: Any, at: tuple[st
         text = f"unknown stage `{context['tag']}`; {nearest(str(context['tag']), known)}"
         document.report((*at, *location, "stage"), text)
         return
-    document.report((*at, *location), _in_words(fault) + note)
+    document.report((*at, *location), _in_words(fault))
 
 
 def _in_words(fault: Any) -> str:

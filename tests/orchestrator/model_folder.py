@@ -1,0 +1,35 @@
+"""A model folder for planning: real configuration, real safetensors files, written without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy
+from safetensors.numpy import save_file
+
+from modalities.generators.nextdit.config import NextDiTConfig
+from modalities.generators.nextdit.layouts import expected_shapes
+
+
+def write_model(folder: Path, *, text_encoder=None, native_size=(64, 64), defaults=None) -> Path:
+    """A Next-DiT with patch 2 under a codec of stride 4: sizes are multiples of 8."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = NextDiTConfig(
+        learn_sigma=False, dim=32, layers=2, heads=2, kv_heads=1, multiple_of=16, cap_feat_dim=32, trained_tokens=(8, 8)
+    )
+    tensors = {name: numpy.zeros(shape, numpy.float32) for name, shape in expected_shapes(config).items()}
+    save_file(tensors, folder / "generator.safetensors")
+    save_file({"x": numpy.zeros((2, 2), numpy.float32)}, folder / "codec.safetensors")
+    description = {
+        "format": "parhelion-model/1",
+        "name": folder.name,
+        "modality": "image",
+        "generator": {"family": "nextdit", "config": config.to_mapping()},
+        "codec": {"kind": "image-autoencoder", "config": {}},
+        "text_encoder": text_encoder or {"kind": "builtin"},
+        "native_size": list(native_size),
+        "defaults": defaults or {},
+    }
+    (folder / "model.json").write_text(json.dumps(description))
+    return folder
