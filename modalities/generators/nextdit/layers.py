@@ -75,7 +75,7 @@ def pool_tokens(x: Tensor, pool: tuple[tuple[int, ...], tuple[int, ...]]) -> Ten
             cells = F.avg_pool2d(cells, window, ceil_mode=True, count_include_pad=False)
         case _:
             cells = F.avg_pool3d(cells, window, ceil_mode=True, count_include_pad=False)
-    return cells.flatten(2).transpose(1, 2)
+    return cells.flatten(2).transpose(1, 2).contiguous()
 
 
 class Attention(nn.Module):
