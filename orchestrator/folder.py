@@ -48,12 +48,12 @@ def locked(folder: Path) -> Iterator[str]:
             file.truncate()
 
 
-def claim(folder: Path, plan: Plan, kind: str) -> None:
-    """Make a locked folder this plan's own, or find that it is already. kind: of device, `cpu` or `cuda`.
+def claim(folder: Path, plan: Plan) -> None:
+    """Make a locked folder this plan's own, or find that it is already.
 
     Raises RunRefused, naming every difference, when the folder holds a run of another plan.
     """
-    ours = json.loads(json.dumps({"device": kind, **plan.identity}))
+    ours = json.loads(json.dumps(plan.identity))
     path = folder / FINGERPRINT
     if path.exists():
         try:

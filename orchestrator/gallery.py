@@ -24,6 +24,8 @@ PAGE = "index.html"
 _EMBEDDED = 240
 _THUMBNAIL = 192
 _SHOWN = ("negative_prompt", "size", "sampler", "steps", "schedule", "guidance", "method", "strength", "seed", "model")
+_MAIN = ("name", "scale")
+"""The entry of a sampler, schedule or guidance that goes without saying."""
 _IMAGES = (".png", ".jpg", ".webp")
 
 
@@ -48,16 +50,19 @@ def _card(folder: Path, row: Mapping[str, Any], is_embedded: bool) -> dict[str, 
         "prompt": row["prompt"],
         "step": row["step"],
         "file": quote(file),
+        "cell": sorted(row["cell"]),
         "facts": {name: _shown(value) for name, value in facts.items()},
         "thumbnail": _thumbnail(folder / file) if is_embedded else "",
     }
 
 
 def _shown(value: Any) -> str:
+    """A value as people write it: `128 × 128`, `4`, `dopri5, rtol 1e-05`. What is not set is left out."""
     if isinstance(value, list | tuple):
         return " × ".join(_shown(entry) for entry in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(entry)}" for name, entry in value.items())
+        told = {name: entry for name, entry in value.items() if entry is not None and entry not in ([0, 1], (0, 1))}
+        return ", ".join(_shown(entry) if name in _MAIN else f"{name} {_shown(entry)}" for name, entry in told.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

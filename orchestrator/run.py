@@ -8,7 +8,6 @@ files), `media/`, `manifest.jsonl`, `dead_letters.jsonl` when samples failed, `r
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from orchestrator.gallery import write_gallery
 from orchestrator.manifest import DEAD_LETTERS, Ledger, read_rows, write_aside
 from orchestrator.placement import Placement
 from orchestrator.plan import Plan
+from orchestrator.plan_json import plan_to_json
 from orchestrator.report import Clock, report_of
 
 REPORT = "report.json"
@@ -109,7 +109,7 @@ def run(plan: Plan, placement: Placement, observer: Observer, fresh: bool = Fals
     if fresh:
         folder = free_name(folder)
     with locked(folder) as token:
-        claim(folder, plan, placement.kind)
+        claim(folder, plan)
         remove_strays(folder)
         _describe(folder, plan)
         going = _Run(plan, placement, folder, Ledger(plan, folder), Clock(plan))
@@ -144,8 +144,5 @@ def _executor(placement: Placement, folder: Path, token: str) -> Executor:
 
 def _describe(folder: Path, plan: Plan) -> None:
     """Write down what will be made: the plan as resolved, and the workflow as written."""
-    document = dataclasses.asdict(dataclasses.replace(plan, pools={}, workflow_text="", output=""))
-    for name in ("pools", "workflow_text", "output"):
-        del document[name]
-    write_aside(folder / "plan.json", json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_aside(folder / "plan.json", plan_to_json(plan))
     write_aside(folder / "workflow.yaml", plan.workflow_text)

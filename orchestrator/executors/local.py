@@ -82,11 +82,12 @@ class LocalExecutor:
         doors: dict[str, queue.Queue[_Job | None]],
         results: queue.Queue[_Done | _Ready | Exception],
     ) -> list[threading.Thread]:
-        stores = {device: ModelStore(plan.models, device) for device in self._setting.devices}
+        stores = {device: ModelStore(plan.models, device) for device in ("cpu", *self._setting.devices)}
         threads = []
         for pool, workers in pools.items():
+            on_device = plan.pools[pool].devices > 0
             for index in range(workers):
-                device = self._setting.devices[index % len(self._setting.devices)]
+                device = self._setting.devices[index % len(self._setting.devices)] if on_device else "cpu"
                 worker = Worker(plan, pool, self._setting, f"{pool}/{index}", stores[device])
                 arguments = (worker, pool, doors[pool], results)
                 thread = threading.Thread(target=_serve, args=arguments, name=worker.name, daemon=True)

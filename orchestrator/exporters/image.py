@@ -32,14 +32,14 @@ def write_png(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
     _save(media, path, format="PNG", pnginfo=chunks, compress_level=6)
 
 
-def write_jpeg(media: Tensor, path: Path, facts: Mapping[str, Any], quality: int = 90) -> None:
-    """Write `[3, height, width]` uint8 without chroma subsampling. quality: 1 to 100."""
-    _save(media, path, format="JPEG", quality=quality, subsampling=0, exif=_exif(facts))
+def write_jpeg(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write `[3, height, width]` uint8 at quality 92 without chroma subsampling."""
+    _save(media, path, format="JPEG", quality=92, subsampling=0, exif=_exif(facts))
 
 
-def write_webp(media: Tensor, path: Path, facts: Mapping[str, Any], quality: int = 90) -> None:
-    """Write `[3, height, width]` uint8. quality: 1 to 100; 100 is lossless."""
-    _save(media, path, format="WEBP", lossless=quality == 100, quality=quality, method=4, exif=_exif(facts))
+def write_webp(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write `[3, height, width]` uint8 at quality 92."""
+    _save(media, path, format="WEBP", quality=92, method=4, exif=_exif(facts))
 
 
 def read_facts(path: Path) -> dict[str, Any]:

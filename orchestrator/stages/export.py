@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+
+from torch import Tensor
 
 from orchestrator.catalog import EXPORTERS, resolve
 from orchestrator.errors import ExecutorError, StageError
@@ -20,8 +22,7 @@ MEDIA = "media"
 ASIDE = ".part"
 """How the name of a file ends that is still being written; it starts with a dot."""
 
-Writer = Callable[..., None]
-"""`writer(media, path, facts, **options)`; the options are those that its format takes, such as quality."""
+Writer = Callable[[Tensor, Path, Mapping[str, Any]], None]
 
 _HOPELESS = {
     errno.ENOSPC: "the disk is full",
@@ -34,9 +35,9 @@ _HOPELESS = {
 class Export(Stage):
     """Writes media with an exporter.
 
-    options: format (a name of EXPORTERS); path (a template, see `orchestrator.paths`); quality, for formats that
-    have one; folder (the run folder); workflow (the workflow's text, for the metadata).
-    writes: `file`, the facts of the manifest: path relative to the run folder, bytes, sha256.
+    options: format (a name of EXPORTERS); path (a template, see `orchestrator.paths`); folder (the run folder);
+    workflow (the workflow's text, for the metadata). writes: `file`, the facts of the manifest: path relative to the
+    run folder, bytes, sha256.
     """
 
     reads = frozenset({"media"})
@@ -49,8 +50,6 @@ class Export(Stage):
         self._suffix = str(EXPORTERS[name].facts["suffix"])
         self._folder = Path(self.options["folder"])
         self._template = str(self.options.get("path") or DEFAULT_TEMPLATE)
-        quality = self.options.get("quality")
-        self._settings = {} if quality is None else {"quality": int(quality)}
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
         """Write one file per item. Raises ExecutorError when no file can be written any more."""
@@ -78,7 +77,7 @@ class Export(Stage):
         aside = target.parent / f".{target.name[:200]}.{os.getpid()}{ASIDE}"
         facts = {**item.values["recipe"], "workflow": self.options["workflow"]}
         try:
-            self._write(item.values["media"], aside, facts, **self._settings)
+            self._write(item.values["media"], aside, facts)
             with aside.open("r+b") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 size = os.fstat(file.fileno()).st_size

@@ -47,7 +47,10 @@ def everything(plan: Plan):
 
 
 def simulate(plan: Plan, todo, limit: int = 8, chance: random.Random | None = None) -> tuple[list[Task], int]:
-    """Run all tasks, several at a time and ending in any order. A result is the list of (task, position) it stands for."""
+    """Run all tasks, several at a time and ending in any order.
+
+    A result is the list of (task, position) it stands for.
+    """
     chance = chance or random.Random(0)
     schedule: Schedule[list[tuple[Task, int]]] = Schedule(TaskGraph(plan, todo), limit)
     done: list[Task] = []
