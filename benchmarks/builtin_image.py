@@ -18,6 +18,7 @@ from torch import Tensor
 from modalities.contracts import Codec, Conditioning, GenerateOptions, Generator, Size, TextEncoder
 from modalities.weights.description import ModelDescription, describe
 from modalities.weights.loading import load_codec, load_generator, load_text_encoder
+from orchestrator.stages.generate import generate_options
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -66,8 +67,6 @@ class ImageModel:
 
 def load_model(source: str, dtype: torch.dtype) -> ImageModel:
     """The image model of a source (`builtin/image` or a folder), on the CPU."""
-    from orchestrator.stages.generate import generate_options  # scoring alone needs no orchestrator
-
     description = describe(source)
     return ImageModel(
         description=description,

@@ -97,6 +97,24 @@ def reduced(pictures: Tensor, side: int) -> Tensor:
     return F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True).clamp(0, 1)
 
 
+def recognised(index: SpriteIndex, pictures: Tensor, side: int) -> Tensor:
+    """The concept that each large picture shows, `[N]`.
+
+    A square is reduced to the native size. Of another shape, native squares are cut along its longer axis, and the one
+    nearest to any sprite speaks for the picture.
+    """
+    height, width = pictures.shape[2:]
+    if height == width:
+        return index.nearest(reduced(pictures, side)).concept
+    axis = 2 if height > width else 3
+    scale = side / min(height, width)
+    even = F.interpolate(pictures, size=(round(height * scale), round(width * scale)), mode="bilinear", antialias=True)
+    places = range(0, even.shape[axis] - side + 1, side // 4)
+    found = [index.nearest(even.narrow(axis, place, side).contiguous()) for place in places]
+    nearest = torch.stack([one.distance for one in found]).argmin(dim=0)
+    return torch.stack([one.concept for one in found]).gather(0, nearest[None])[0]
+
+
 def foreground(pictures: Tensor) -> Tensor:
     """Pixels that are not background, `[N, H, W]` bool."""
     ground = lab(border_colour(pictures))
@@ -131,7 +149,7 @@ def laplacian(pictures: Tensor) -> Tensor:
 def compare(setting: Setting, pictures: Tensor, seconds: float) -> dict[str, Any]:
     """The row of one way."""
     side, size = setting.pictures.shape[-1], pictures.shape[2:]
-    found = setting.index.nearest(reduced(pictures, side))
+    shown = recognised(setting.index, pictures, side)
     asked = torch.tensor([CONCEPTS.index(prompt.concept) for prompt in setting.prompts])
     enlarged = F.interpolate(setting.pictures, size=tuple(size), mode="bicubic", antialias=True).clamp(0, 1)
     masks, native = foreground(pictures), foreground(setting.pictures)
@@ -139,7 +157,7 @@ def compare(setting: Setting, pictures: Tensor, seconds: float) -> dict[str, Any
     cover = masks.float().mean(dim=(1, 2)) / native.float().mean(dim=(1, 2)).clamp_min(1e-3)
     more = objects(masks) > setting.objects
     return {
-        "follows": round(float((found.concept == asked)[base].float().mean()), 4),
+        "follows": round(float((shown == asked)[base].float().mean()), 4),
         "repeated": round(float(more[base].float().mean()), 4),
         "coverage": round(float(cover[base].median()), 3),
         "detail": round(float((laplacian(pictures) / laplacian(enlarged)).median()), 3),
@@ -175,7 +193,7 @@ def prepare(arguments: argparse.Namespace) -> Setting:
 
 
 def larger_sizes(setting: Setting) -> list[tuple[int, ...]]:
-    """The squares that the model can make nearest to twice and four times its native area."""
+    """The squares nearest to twice and four times the native area that the model can make, and a panorama."""
     side = setting.pictures.shape[-1]
     possible = []
     for candidate in range(side + 1, 2 * side + 1):
@@ -184,7 +202,8 @@ def larger_sizes(setting: Setting) -> list[tuple[int, ...]]:
         except ValueError:
             continue
         possible.append(candidate)
-    return [(n, n) for n in (min(possible, key=lambda n: abs(n * n / side**2 - area)) for area in (2, 4))]
+    squares = [min(possible, key=lambda n: abs(n * n / side**2 - area)) for area in (2, 4)]
+    return [*((n, n) for n in squares), (side, 2 * side)]
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -197,10 +216,16 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     shown: dict[str, dict[str, Tensor]] = {}
     for size in larger_sizes(setting):
         name = "x".join(map(str, size))
+        square = size[0] == size[1]
         enlarged = F.interpolate(setting.pictures, size=size, mode="bicubic", antialias=True).clamp(0, 1)
-        tables[name] = {"enlarged (no model)": compare(setting, enlarged, 0.0)}
-        shown[name] = {"enlarged (no model)": enlarged}
+        tables[name], shown[name] = {}, {}
+        if square:
+            tables[name]["enlarged (no model)"] = compare(setting, enlarged, 0.0)
+            shown[name]["enlarged (no model)"] = enlarged
         for way in ways():
+            # A native picture stretched into a panorama is no start that anyone would choose.
+            if not square and way.strength < 1:
+                continue
             pictures, seconds = run_way(setting, way, size)
             row = compare(setting, pictures, seconds)
             tables[name][way.name], shown[name][way.name] = row, pictures

@@ -89,13 +89,15 @@ def _advice(table: Mapping[str, Mapping[str, float]]) -> str:
     made = {name: row for name, row in table.items() if row["seconds"] > 0}
     noise = {name: row for name, row in made.items() if "strength" not in name}
     earlier = {name: row for name, row in made.items() if "strength" in name}
-    best_noise, best_earlier = (max(rows, key=lambda name: score(rows[name])) for rows in (noise, earlier))
-    return (
-        f"From noise, **{best_noise}** is best here (follows {noise[best_noise]['follows']:.0%}, repeated "
-        f"{noise[best_noise]['repeated']:.0%}); from the native result, **{best_earlier}** (follows "
-        f"{earlier[best_earlier]['follows']:.0%}, repeated {earlier[best_earlier]['repeated']:.0%}). Best means: most "
-        "pictures that follow less those that repeat, then coverage nearest to 1, then detail."
-    )
+    words = [_best("From noise", noise)]
+    if earlier:
+        words.append(_best("From the native result", earlier))
+    return " ".join(words)
+
+
+def _best(start: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    best = max(rows, key=lambda name: score(rows[name]))
+    return f"{start}, **{best}** is best: follows {rows[best]['follows']:.0%}, repeated {rows[best]['repeated']:.0%}."
 
 
 def _head(results: dict[str, Any], source: Path) -> str:
@@ -119,7 +121,8 @@ asked, and the tables are over those.
   noise).
 
 Sampler {results["sampler"]}, {results["steps"]} steps, guidance {results["guidance"]:g}. "strength 0.6" starts
-from the native latents, enlarged and re-noised to t = 0.4. Seconds are of one thread.
+from the native latents, enlarged and re-noised to t = 0.4. Seconds are of one thread. "Best" below each table
+means: most pictures that follow, less those that repeat; then coverage nearest to 1, then detail.
 """
 
 
