@@ -103,7 +103,7 @@ def describe_models(
         overrides = _overrides(settings, folder)
         try:
             description = describe(source, overrides, fetch=fetch)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             document.report(("models", name, "source"), str(error))
             continue
         if description.modality not in MODALITIES:

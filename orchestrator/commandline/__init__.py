@@ -1,0 +1,1 @@
+"""The command `parhelion`: what its flags mean, and what it prints."""
