@@ -134,6 +134,12 @@ TEXT_ENCODERS: dict[str, Entry] = {
     ),
 }
 
+OBJECTIVES: dict[str, Entry] = {
+    "rectified-flow": Entry(
+        "modalities.training.objectives:rectified_flow", "velocity along straight paths, mean squared"
+    ),
+}
+
 TABLES: dict[str, dict[str, Entry]] = {
     "modality": MODALITIES,
     "sampler": SAMPLERS,
@@ -142,6 +148,7 @@ TABLES: dict[str, dict[str, Entry]] = {
     "generator": GENERATORS,
     "codec": CODECS,
     "text encoder": TEXT_ENCODERS,
+    "objective": OBJECTIVES,
 }
 
 

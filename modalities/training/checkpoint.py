@@ -1,0 +1,70 @@
+"""Training state in one safetensors file: weights, averaged weights, optimizer moments, and a JSON note in its header.
+
+One file, renamed into place, so that a crash can never leave weights and state that disagree. No pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from modalities.contracts import CheckpointError
+
+FORMAT = "parhelion-training/1"
+
+
+def save_state(
+    path: Path,
+    module: nn.Module,
+    average: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    note: Mapping[str, Any],
+) -> None:
+    """Write everything that `load_state` needs; the file appears whole or not at all."""
+    tensors = {f"model.{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.items()}
+    for name, parameter in module.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{key}.{name}"] = value
+    aside = path.with_name(path.name + ".part")
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    save_file(plain, aside, metadata={"format": FORMAT, "note": json.dumps(dict(note))})
+    aside.replace(path)
+
+
+def load_state(
+    path: Path, module: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Fill module, average and optimizer from a checkpoint and return its note; CheckpointError names what is wrong."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: not a training checkpoint ({FORMAT})")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    own = module.state_dict()
+    wrong = [name for name, value in own.items() if _shape(tensors, f"model.{name}") != value.shape]
+    extra = [n for n in tensors if n.startswith("model.") and n.removeprefix("model.") not in own]
+    if wrong or extra:
+        raise CheckpointError(f"{path}: missing or of another shape: {wrong[:5]}; not in the model: {extra[:5]}")
+    module.load_state_dict({name: tensors[f"model.{name}"] for name in own})
+    with torch.no_grad():
+        for name, value in average.items():
+            value.copy_(tensors[f"average.{name}"])
+    for name, parameter in module.named_parameters():
+        keys = ("step", "exp_avg", "exp_avg_sq")
+        found = {key: tensors[f"optimizer.{key}.{name}"] for key in keys if f"optimizer.{key}.{name}" in tensors}
+        if found:
+            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in found.items()}
+    note: dict[str, Any] = json.loads(metadata["note"])
+    return note
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> torch.Size | None:
+    return tensors[name].shape if name in tensors else None

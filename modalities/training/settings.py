@@ -1,0 +1,155 @@
+"""Training files: YAML to dataclasses, with unknown keys and wrong types refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from modalities.training.loop import LoopOptions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecData:
+    """pictures: composed pictures to train on. held: others, to measure with."""
+
+    pictures: int = 12288
+    held: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorData:
+    """scenes: pictures in the pool. captions: captions of each. seed: decides both. workers: processes that encode."""
+
+    scenes: int = 48000
+    captions: int = 2
+    seed: int = 23
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecTraining:
+    """A training of the image autoencoder. folder: checkpoints, log, sheets. export: the finished codec goes there."""
+
+    folder: str
+    export: str
+    corpora: str = ".corpora"
+    seed: int = 0
+    noise: float = 0.1
+    spread: float = 0.02
+    model: dict[str, Any] = field(default_factory=dict)
+    data: CodecData = field(default_factory=CodecData)
+    loop: LoopOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorTraining:
+    """A training of a Next-DiT. codec: folder that a codec's training exported to. probe: prompts of the sample sheet.
+
+    defaults: how the finished model is sampled unless a workflow says otherwise. threshold: see `concepts.json`.
+    """
+
+    name: str
+    folder: str
+    export: str
+    codec: str
+    corpora: str = ".corpora"
+    seed: int = 0
+    objective: str = "rectified-flow"
+    times: str = "logit-normal"
+    caption_drop: float = 0.1
+    text_tokens: int = 24
+    threshold: float = 0.5
+    text_encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "builtin"})
+    model: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    data: GeneratorData = field(default_factory=GeneratorData)
+    probe: list[str] = field(default_factory=list)
+    loop: LoopOptions
+
+
+Training = CodecTraining | GeneratorTraining
+KINDS: dict[str, type[CodecTraining] | type[GeneratorTraining]] = {
+    "codec": CodecTraining,
+    "generator": GeneratorTraining,
+}
+
+
+def read_training(path: Path, overrides: Mapping[str, Any] | None = None) -> Training:
+    """Read a training file; ValueError says which key is unknown, missing or of the wrong type, and where.
+
+    overrides: values for the keys of `loop` (such as minutes or steps) and for `folder`, `export` and `corpora`.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not isinstance(values, dict) or values.get("train") not in KINDS:
+        raise ValueError(f"{path}: `train` should be one of {', '.join(KINDS)}")
+    kind = KINDS[values.pop("train")]
+    for key, value in dict(overrides or {}).items():
+        if key in ("folder", "export", "corpora"):
+            values[key] = value
+        else:
+            values["loop"] = _with_budget(dict(values.get("loop") or {}), key, value)
+    return build(kind, values, str(path))
+
+
+def _with_budget(loop: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A loop with one value changed; a budget in minutes replaces one in steps, and the other way round."""
+    for other in {"minutes", "steps"} - {key} if key in ("minutes", "steps") else ():
+        loop.pop(other, None)
+    return {**loop, key: value}
+
+
+def build(kind: type[T], values: Mapping[str, Any], place: str) -> T:
+    """A dataclass from plain values, nested ones included; ValueError names key and place."""
+    hints = get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, 1)
+            raise ValueError(f"{place}: unknown key `{key}`" + (f"; did you mean `{near[0]}`?" if near else ""))
+    nothing = dataclasses.MISSING
+    needed = [n for n, f in fields.items() if f.default is nothing and f.default_factory is nothing]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise ValueError(f"{place}: missing {', '.join(missing)}")
+    arguments = {key: _value(hints[key], value, f"{place}: {key}") for key, value in values.items()}
+    try:
+        return kind(**arguments)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _value(hint: Any, value: Any, place: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{place}: expected a mapping, not {value!r}")
+        return build(hint, value, place)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)
+        if not isinstance(value, list) or len(value) != len(inner):
+            raise ValueError(f"{place}: expected a list of {len(inner)}, not {value!r}")
+        return tuple(_value(part, v, place) for part, v in zip(inner, value, strict=True))
+    allowed = get_args(hint) if get_origin(hint) is UnionType else (get_origin(hint) or hint,)
+    if isinstance(value, bool) and bool not in allowed:
+        allowed = ()
+    if float in allowed and isinstance(value, int):
+        return float(value)
+    if not isinstance(value, allowed):
+        raise ValueError(f"{place}: expected {' or '.join(_name(a) for a in allowed) or _name(hint)}, not {value!r}")
+    return value
+
+
+def _name(kind: Any) -> str:
+    plain = {"int": "a whole number", "float": "a number", "str": "text", "dict": "a mapping", "NoneType": "nothing"}
+    return plain.get(getattr(kind, "__name__", str(kind)), getattr(kind, "__name__", str(kind)))
