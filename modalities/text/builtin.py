@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,12 +19,22 @@ from torch import Tensor
 
 from modalities.contracts import Conditioning
 from modalities.text.emoji import EmojiNames
-from modalities.text.files import EMOJI_FILE, NETWORK_FILE, TABLE_FILE, TOKENIZER_FILE, read_json, read_weights
+from modalities.text.files import (
+    EMOJI_FILE,
+    LEXICON_FILE,
+    NETWORK_FILE,
+    TABLE_FILE,
+    TOKENIZER_FILE,
+    read_json,
+    read_weights,
+)
+from modalities.text.lexicon import UNSPACED, Lexicon, is_foreign_script, script_of, words_of
 from modalities.text.network import SENTENCE, SentenceNetwork
 from modalities.text.quantised import PackedTable, restore_matrix
-from modalities.text.tokenizer import read_tokenizer
+from modalities.text.tokenizer import SPACE, UNKNOWN, read_tokenizer
 
 FOLDER = Path(__file__).parent.parent / "weights" / "text"
+HALFWIDTH_KANA = re.compile("[\uff65-\uff9f]+")
 CODE_VERSION = 1
 """Raised whenever the same weights would give other outputs, so that caches notice."""
 
@@ -42,6 +54,8 @@ class BuiltinText:
         self.device, self.dtype = torch.device(device), dtype
         self.tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
         self.emoji = EmojiNames(read_json(folder / EMOJI_FILE))
+        self.lexicon = Lexicon.from_compact(read_json(folder / LEXICON_FILE))
+        self.unknown = self.tokenizer.token_to_id(UNKNOWN)
         self.table = PackedTable(table["narrow"], table["wide"], table["step"], table["offset"]).to(device)
         self.begin, self.end = len(self.table) - 2, len(self.table) - 1
         state = restore_state(network)
@@ -66,8 +80,31 @@ class BuiltinText:
         return self._features(prompt)[0]
 
     def plain_text(self, prompt: str) -> str:
-        """The prompt as the tokenizer gets it: emoji replaced by names."""
-        return self.emoji.replace(prompt)
+        """The prompt as the tokenizer gets it: emoji, and phrases of languages that the encoder lacks, in English."""
+        text = HALFWIDTH_KANA.sub(lambda found: unicodedata.normalize("NFKC", found.group()), prompt)
+        return self.lexicon.replace(self.emoji.replace(text), self.is_word)
+
+    def is_word(self, word: str) -> bool:
+        """Whether a word is one piece of the vocabulary."""
+        pieces = self.tokenizer.encode(word).ids
+        return len(pieces) == 1 and pieces[0] != self.unknown
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of the prompt that the encoder has no meaning for, in order, each once.
+
+        These are words in a script of none of its languages, characters without a piece in scripts without spaces, and
+        words that fall into single letters (or into single letters and a few pairs).
+        """
+        found: dict[str, None] = {}
+        for word in words_of(self.plain_text(prompt)):
+            encoding = self.tokenizer.encode(word)
+            if script_of(word) in UNSPACED:
+                for piece, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+                    if piece == self.unknown:
+                        found[word[start:end]] = None
+            elif is_foreign_script(word) or falls_apart(word, encoding.tokens):
+                found[word] = None
+        return list(found)
 
     def ids(self, prompt: str) -> list[int]:
         """Rows of the table for a prompt, with begin and end."""
@@ -87,6 +124,14 @@ class BuiltinText:
         whole = (sentence * SENTENCE**0.5).expand(len(reduced), -1)
         tokens = torch.cat([reduced, whole], dim=1).to(self.dtype)[None]
         return Conditioning(tokens=tokens, mask=torch.ones(tokens.shape[:2], dtype=torch.bool, device=self.device))
+
+
+def falls_apart(word: str, pieces: Sequence[str]) -> bool:
+    """Whether a word's pieces are too small to carry meaning: single letters, or on average less than 1.5 letters."""
+    lengths = [len(piece.strip(SPACE)) for piece in pieces if piece not in (SPACE, UNKNOWN)]
+    letters = sum(character.isalpha() for character in word)
+    longest = max(lengths, default=0)
+    return (letters >= 3 and longest <= 1) or (letters >= 5 and longest <= 2 and letters < 1.5 * len(lengths))
 
 
 def restore_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

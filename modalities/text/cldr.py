@@ -22,7 +22,7 @@ class Annotation:
     keywords: tuple[str, ...]
 
 
-def annotations(folder: Path, language: str) -> dict[str, Annotation]:
+def read_annotations(folder: Path, language: str) -> dict[str, Annotation]:
     """Annotations of one language by `sequence_key`; the folder holds the two unpacked packages."""
     found: dict[str, Annotation] = {}
     for place, key in PARTS:

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from modalities.text.builtin import restore_state
 from modalities.text.caption_words import CAPTION_WORDS, LANGUAGES
-from modalities.text.cldr import Annotation, annotations
+from modalities.text.cldr import Annotation, read_annotations
 from modalities.text.emoji import KEYCAP, is_pictograph
-from modalities.text.files import EMOJI_FILE, NETWORK_FILE, TABLE_FILE, TOKENIZER_FILE, write_json
+from modalities.text.files import EMOJI_FILE, LEXICON_FILE, NETWORK_FILE, TABLE_FILE, TOKENIZER_FILE, write_json
+from modalities.text.lexicon_build import LEXICON_LANGUAGES, build_lexicon, compact
 from modalities.text.network import SentenceNetwork
 from modalities.text.quantised import PackedTable, pack_codes, quantise_matrix, quantise_rows
 from modalities.text.source_model import SourceTable, network_state, read_pieces, resources
@@ -51,7 +52,7 @@ def convert(cldr: Path, out: Path) -> None:
     torch.manual_seed(0)
     pieces, character_map = read_pieces(resources() / "sp.model")
     source = SourceTable(resources() / "weights.npz")
-    by_language = {language: annotations(cldr, language) for language in LANGUAGES}
+    by_language = {language: read_annotations(cldr, language) for language in LANGUAGES}
 
     full = build_tokenizer(pieces, UNKNOWN, character_map)
     kept = kept_pieces(full, pieces, corpus(by_language))
@@ -68,6 +69,10 @@ def convert(cldr: Path, out: Path) -> None:
     network |= reduction(network, table, tokenizer, samples)
     save_file(network, out / NETWORK_FILE, metadata={"format": "parhelion-text/1"})
     write_json(emoji_names(by_language["en"]), out / EMOJI_FILE)
+    others = {language: read_annotations(cldr, language) for language in LEXICON_LANGUAGES}
+    unknown = order.index(UNKNOWN)
+    lexicon = build_lexicon(others, by_language, lambda text: unknown not in tokenizer.encode(text).ids)
+    write_json(compact(lexicon), out / LEXICON_FILE)
     for path in out.iterdir():
         if path.stat().st_size > LARGEST_BYTES:
             raise ValueError(f"{path} is larger than {LARGEST_BYTES} bytes; keep fewer pieces")

@@ -2,8 +2,9 @@
 
 Yang et al. 2019, "Multilingual Universal Sentence Encoder for Semantic Retrieval", the CNN variant. Piece embeddings
 (512) are projected and normalised (768), and each third passes a branch that looks at windows of 2, 3 or 5 pieces;
-embedding and branches together, normalised, are the features of each piece (1280); their sum, projected and divided by sqrt(number of pieces), goes through a residual
-multilayer perceptron to the sentence embedding (512, unit length). Weights: `convert_builtin.py`.
+embedding and branches together, normalised, are the features of each piece (1280); their sum, projected and divided by
+sqrt(number of pieces), goes through a residual multilayer perceptron to the sentence embedding (512, unit length).
+Weights: `convert_builtin.py`.
 """
 
 from __future__ import annotations

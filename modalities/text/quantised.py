@@ -25,9 +25,9 @@ def pack_codes(codes: Tensor, bits: int) -> Tensor:
 def unpack_codes(packed: Tensor, bits: int) -> Tensor:
     """Inverse of `pack_codes`: bytes `[rows, bytes]` to int64 codes `[rows, bytes * 8 / bits]`, on any device."""
     groups = packed.to(torch.int64).reshape(packed.shape[0], packed.shape[1] // bits, bits)
-    words = (groups << (8 * torch.arange(bits, device=packed.device))).sum(dim=-1)
-    codes = words[..., None] >> (bits * torch.arange(GROUP, device=packed.device))
-    return (codes & (2**bits - 1)).flatten(1)
+    words: Tensor = (groups << (8 * torch.arange(bits, device=packed.device))).sum(dim=-1)
+    codes: Tensor = words[..., None] >> (bits * torch.arange(GROUP, device=packed.device))
+    return codes.bitwise_and(2**bits - 1).flatten(1)
 
 
 def quantise_rows(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,7 +55,7 @@ def restore_matrix(codes: Tensor, scale: Tensor) -> Tensor:
 
 
 class PackedTable:
-    """An embedding table of packed rows: ids below `narrow` rows have 4 bits, the others 5. Rows are unpacked on use."""
+    """An embedding table of packed rows, unpacked on use: the first ids have 4 bits (`narrow`), others 5 (`wide`)."""
 
     def __init__(self, narrow: Tensor, wide: Tensor, step: Tensor, offset: Tensor) -> None:
         if narrow.shape[0] + wide.shape[0] != step.shape[0] or step.shape != offset.shape:
