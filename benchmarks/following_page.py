@@ -126,9 +126,16 @@ steps, schedule {options["schedule"]}, guidance {options["guidance"]["scale"]:g}
 def _tables(results: dict[str, Any]) -> str:
     lines = [_line(LANGUAGES.get(name, name), row) for name, row in results["languages"].items()]
     lines.append(_line("**all**", results["overall"]))
+    understood = results["text_alone"]
+    alone = ", ".join(
+        f"{LANGUAGES.get(name, name)} {_percent(hit)}" for name, hit in understood.items() if name != "overall"
+    )
     return f"""## By language
 
 {TABLE_HEAD}{chr(10).join(lines)}
+
+The text encoder by itself, asked for the nearest of {len(CONCEPTS) * len(BACKGROUNDS)} English captions, finds the
+thing in {_percent(understood["overall"])} of the prompts ({alone}).
 
 The measure itself, on scenes that are composed exactly as each prompt asks:
 
