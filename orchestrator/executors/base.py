@@ -71,7 +71,7 @@ class Setting:
     folder: the run folder, absolute. token: what the folder's `.lock` holds, so that a worker on another machine can
     tell that it sees the same folder. devices: of this machine, as in Placement; on a cluster only their kind counts.
     threads: arithmetic threads of each worker. address: a running Ray cluster, or None. attempts: how often a sample
-    that fails alone is tried. deaths: how many workers one piece of work may end before it is halved.
+    that fails alone is tried.
     """
 
     folder: Path
@@ -80,7 +80,6 @@ class Setting:
     threads: int = 1
     address: str | None = None
     attempts: int = 2
-    deaths: int = 2
 
 
 class Executor(Protocol):

@@ -160,7 +160,7 @@ class Worker:
 
 
 def failed_report(
-    plan: Plan, work: Work, reason: str, attempts: int, worker: str, *, is_target: bool
+    plan: Plan, work: Work, reason: str, worker: str, *, is_target: bool
 ) -> tuple[Report, list[Values]]:
     """The report, and the values, of work that ended its workers: every sample of it has failed."""
     step = plan.step(work.task.step)
@@ -172,7 +172,7 @@ def failed_report(
             trace="",
             parameters=resolved_options(step, dict(work.task.cell)),
             seed=sample.seed,
-            attempts=attempts,
+            attempts=1,
             worker=worker,
         )
         for sample in work.samples

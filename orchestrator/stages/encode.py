@@ -26,7 +26,8 @@ class Encode(Stage):
     def process(self, items: Sequence[Item]) -> list[Outcome]:
         """Encode all prompts and the negative prompt; each alone, so that batch mates leave no trace."""
         negative_prompt = str(self.options.get("negative_prompt") or "")
-        encoded = self._encoder.encode([*(item.sample.prompt for item in items), negative_prompt])
+        with self.models.text_lock:
+            encoded = self._encoder.encode([*(item.sample.prompt for item in items), negative_prompt])
         *conditionings, negative = (_on_cpu(part) for part in encoded.split())
         return [
             item.with_values(conditioning=conditioning, negative=negative)

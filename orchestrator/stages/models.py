@@ -30,6 +30,8 @@ class ModelStore:
         self._loaded: dict[tuple[str, str], Any] = {}
         self._descriptions: dict[str, ModelDescription] = {}
         self._lock = threading.RLock()
+        self.text_lock = threading.Lock()
+        """Held around every use of a text encoder: its cache is shared by the threads of a process."""
 
     def generator(self, name: str) -> Generator:
         """The model's generator. Raises ModelError."""

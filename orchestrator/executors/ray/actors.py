@@ -19,7 +19,7 @@ from orchestrator.folder import LOCK
 from orchestrator.plan import Plan, Pool
 from orchestrator.stages.models import ModelStore
 
-_REPEATS = 2
+_REPEATS = 1
 """How often Ray repeats work whose actor died, and computes again a result that was lost with its machine."""
 
 

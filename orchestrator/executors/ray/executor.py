@@ -32,12 +32,13 @@ _PATIENCE_SECONDS = 30.0
 
 @dataclass(slots=True)
 class _Flight:
-    """A piece of work that an actor has."""
+    """A piece of work that an actor has. is_alone: the actor has nothing else."""
 
     work: Work
     inputs: list[Any]
     seat: Seat
     values: Any
+    is_alone: bool
 
 
 @dataclass(slots=True)
@@ -65,7 +66,6 @@ class _State:
     starting: dict[Any, Seat] = field(default_factory=dict)
     suspects: dict[str, deque[tuple[Work, list[Any]]]] = field(default_factory=dict)
     gathering: dict[Task, _Gathering] = field(default_factory=dict)
-    deaths: dict[tuple[Task, tuple[int, ...]], int] = field(default_factory=dict)
     replaced: dict[str, int] = field(default_factory=dict)
     is_patient: bool = True
 
@@ -117,7 +117,7 @@ class RayExecutor:
     def _send(self, state: _State, seat: Seat, work: Work, inputs: list[Any]) -> None:
         report, values = seat.actor.run.options(num_returns=2).remote(work, *inputs)
         seat.in_flight += 1
-        state.flights[report] = _Flight(work, inputs, seat, values)
+        state.flights[report] = _Flight(work, inputs, seat, values, seat.is_reserved)
 
     def _landed(self, state: _State) -> list[Any]:
         """References that have an answer. Waits for one; says so once when no actor starts."""
@@ -165,24 +165,22 @@ class RayExecutor:
         yield from finished_of(work, report)
 
     def _suspect(self, state: _State, flight: _Flight, error: RayActorError) -> Iterator[Finished]:
-        """Work whose actor died, more often than Ray repeats it: run it again alone, then in halves."""
+        """Work whose actor died: run it again with nothing beside it; if it was alone already, in halves."""
         work, seat = flight.work, flight.seat
         line = _first_line(error)
         text = f"the worker {seat.name} died: {line}"
         state.observer(Event(kind="retry", step=work.task.step, samples=len(work.samples), text=text, worker=seat.name))
         queue = state.suspects.setdefault(seat.pool, deque())
-        key = (work.task, work.positions)
-        deaths = state.deaths[key] = state.deaths.get(key, 0) + 1
-        if deaths < self._setting.deaths:
+        if not flight.is_alone:
             queue.append((work, flight.inputs))
         elif len(work.samples) > 1:
             middle = len(work.samples) // 2
             queue.append((work.part(0, middle), flight.inputs))
             queue.append((work.part(middle, len(work.samples)), flight.inputs))
         else:
-            reason = f"the worker died {deaths} times while making it: {line}"
+            reason = f"its worker died each time that it was made: {line}"
             is_target = state.schedule.graph.is_target(state.plan.step(work.task.step))
-            report, values = failed_report(state.plan, work, reason, deaths, seat.name, is_target=is_target)
+            report, values = failed_report(state.plan, work, reason, seat.name, is_target=is_target)
             yield from self._settle(state, work, report, ray.put(values))
 
     def _check_on(self, state: _State, seat: Seat) -> None:
