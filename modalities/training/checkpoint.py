@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from modalities.contracts import CheckpointError
+from modalities.weights.checkpoint import read_metadata, read_tensors, write_tensors
 
 FORMAT = "parhelion-training/1"
 
@@ -33,21 +32,16 @@ def save_state(
     for name, parameter in module.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
-    aside = path.with_name(path.name + ".part")
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    save_file(plain, aside, metadata={"format": FORMAT, "note": json.dumps(dict(note))})
-    aside.replace(path)
+    write_tensors(path, tensors, {"format": FORMAT, "note": json.dumps(dict(note))})
 
 
 def load_state(
     path: Path, module: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
     """Fill module, average and optimizer from a checkpoint and return its note; CheckpointError names what is wrong."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: not a training checkpoint ({FORMAT})")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    metadata, tensors = read_metadata(path), read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a training checkpoint ({FORMAT})")
     own = module.state_dict()
     wrong = [name for name, value in own.items() if _shape(tensors, f"model.{name}") != value.shape]
     extra = [n for n in tensors if n.startswith("model.") and n.removeprefix("model.") not in own]

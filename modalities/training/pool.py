@@ -79,10 +79,15 @@ def scene_latents(codec: Codec, sprites: Sprites, number: int, seed: int, device
 
 
 def encode_captions(captions: Sequence[str], spec: dict[str, object], workers: int) -> tuple[Tensor, Tensor]:
-    """Tokens (float16, end to end) and starts of the conditionings of `captions`, in `workers` processes."""
+    """Tokens (float16, end to end) and starts of the conditionings of `captions`; 0 workers: in this process."""
     shares = [captions[i : i + 4096] for i in range(0, len(captions), 4096)]
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = list(pool.map(_encode_share, shares, [spec] * len(shares)))
+    if workers == 0:
+        found = [_encode_share(share, spec) for share in shares]
+    else:
+        with ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            found = list(pool.map(_encode_share, shares, [spec] * len(shares)))
     counts = torch.cat([counts for _, counts in found])
     starts = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
     return torch.cat([tokens for tokens, _ in found]), starts
@@ -91,7 +96,6 @@ def encode_captions(captions: Sequence[str], spec: dict[str, object], workers: i
 def _encode_share(captions: Sequence[str], spec: dict[str, object]) -> tuple[Tensor, Tensor]:
     from modalities.catalog import resolve
 
-    torch.set_num_threads(1)
     load = resolve("text encoder", str(spec["kind"]))
     encoder = load(spec, "cpu", torch.float32)  # type: ignore[operator]
     tokens, counts = [], []
