@@ -131,7 +131,7 @@ def falls_apart(word: str, pieces: Sequence[str]) -> bool:
     lengths = [len(piece.strip(SPACE)) for piece in pieces if piece not in (SPACE, UNKNOWN)]
     letters = sum(character.isalpha() for character in word)
     longest = max(lengths, default=0)
-    return (letters >= 3 and longest <= 1) or (letters >= 5 and longest <= 2 and letters < 1.5 * len(lengths))
+    return (letters >= 4 and longest <= 1) or (letters >= 5 and longest <= 2 and letters < 1.5 * len(lengths))
 
 
 def restore_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

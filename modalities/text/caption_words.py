@@ -12,55 +12,142 @@ CAPTION_WORDS: dict[str, str] = {
     " on in front of against with and many several some flat glossy cartoon style left right top"
     " bottom above below beside between behind plain solid simple cute shiny playful tasty"
     " barking sleeping galloping riding flying running jumping swimming dancing singing laughing"
-    " crying smiling sitting standing walking eating drinking wooden metallic golden fluffy"
-    " furry kitten puppy astronaut spaceship castle dragon robot knight wizard princess pirate"
+    " crying smiling sitting standing walking eating drinking wooden metallic fluffy furry"
+    " kitten puppy astronaut spaceship castle dragon robot knight wizard princess pirate"
     " mountain river forest beach ocean island desert garden street kitchen window bridge tower"
     " painting watercolor sketch render realistic beautiful colorful colourful transparent"
     " spinning bouncing moving falling rising glowing burning floating growing melting broken"
-    " striped spotted round square",
+    " striped spotted round square backdrop everything everywhere rendered rendering drawn"
+    " painted coloured colored surrounded surroundings rest else please paint draw show make"
+    " give want would like see could you can wall pure lone single pair couple another without"
+    " all around entire whole scene view close up nothing except only there is are here this"
+    " that these very much old new young pretty funny happy sad angry",
     "fr": "un une des deux trois quatre cinq six rouge orange jaune vert verte bleu bleue violet"
     " violette rose brun marron noir noire blanc blanche gris grise doré argenté foncé clair sur"
-    " fond avec et petit petite grand grande image dessin photo de style",
+    " fond avec et petit petite grand grande image dessin photo de style dessine dessinez"
+    " dessiner moi montre montrez fais faites voudrais veux voir peux peut peindre peins s'il"
+    " vous plaît derrière devant autour entouré entourée entourés entourées couleur couleurs"
+    " voici voilà tout toute tous toutes reste mur uni unie pur pure rendu rendue rendus blancs"
+    " blanches noirs noires verts vertes bleus bleues rouges jaunes grises violets violettes"
+    " roses bruns orangé orangée petits petites grands grandes seul seule arrière-plan plan sauf"
+    " excepté au milieu à côté sans beau belle vieux vieille nouveau nouvelle plat plate rempli"
+    " remplie coloré colorée ciel",
     "de": "ein eine einen zwei drei vier fünf sechs rot rote roter rotes orange gelb gelbe grün grüne"
     " grünem blau blaue blauem lila violett rosa braun schwarz schwarze schwarzem weiß weiße"
-    " weißem grau auf vor mit und kleiner großer Hintergrund Bild Foto Zeichnung",
+    " weißem grau auf vor mit und kleiner großer Hintergrund Bild Foto Zeichnung zeichne"
+    " zeichnen gezeichnet gezeichnete male malen gemalt zeige zeig zeigen möchte will sehen"
+    " kannst könntest bitte mach mache dahinter davor dabei herum umgeben ringsum Farbe Farben"
+    " farbig farbigem farbigen einfarbig einfarbige einfarbigem einfarbigen hier dort gibt alles"
+    " ganz ganze ganzer Rest übrige Wand rein reine reinem reinen reines gerendert weißer weißes"
+    " weißen schwarzer schwarzes schwarzen rotem roten orangem orangefarben orangefarbenem"
+    " gelber gelbes gelbem gelben grüner grünes grünen blauer blaues blauen graue grauer graues"
+    " grauem grauen rosafarben rosafarbenem violetter violettem braune brauner braunem kleine"
+    " kleines kleinen große großes großen außer allein ohne neben schöne schöner alte alter neue"
+    " neuer flach flache flacher flaches flachen Weiß Schwarz Rot Gelb Grün Blau Grau Rosa Lila"
+    " Braun",
     "es": "un una unos dos tres cuatro cinco seis rojo roja naranja amarillo amarilla verde azul"
     " morado violeta rosa marrón negro negra blanco blanca gris dorado sobre fondo con y pequeño"
-    " grande imagen dibujo foto de estilo",
+    " grande imagen dibujo foto de estilo dibuja dibújame dibujar muéstrame muestra muestre"
+    " enséñame quiero quisiera ver puedes puede podrías pintar pinta píntame haz hazme por favor"
+    " detrás delante alrededor rodeado rodeada rodeados rodeadas color colores aquí allí hay"
+    " todo toda todos todas resto pared liso lisa puro pura renderizado renderizada blancos"
+    " blancas negros negras rojos rojas amarillos amarillas verdes azules grises morados moradas"
+    " rosas rosado rosada marrones anaranjado anaranjada naranjas excepto salvo menos junto sin"
+    " bonito bonita viejo vieja nuevo nueva plano plana pequeños pequeñas grandes solo sola sea",
     "it": "un una due tre quattro cinque sei rosso rossa arancione giallo gialla verde blu azzurro"
     " viola rosa marrone nero nera bianco bianca grigio dorato su sfondo con e piccolo grande"
-    " immagine disegno foto di stile",
+    " immagine disegno foto di stile disegna disegnami disegnare mostra mostrami vorrei voglio"
+    " vedere puoi potresti dipingi dipingere fai fammi per favore dietro davanti intorno attorno"
+    " circondato circondata colore colori ecco c'è tutto tutta tutti tutte resto parete muro"
+    " unita puro pura renderizzato bianchi bianche neri nere rossi rosse gialli gialle verdi"
+    " azzurra azzurri grigi grigia grigie marroni arancioni tranne eccetto accanto senza bello"
+    " bella vecchio vecchia nuovo nuova piatto piatta piccoli piccole piccola grandi solo sola",
     "pt": "um uma dois duas três quatro cinco seis vermelho vermelha laranja amarelo amarela verde"
     " azul roxo violeta rosa marrom castanho preto preta branco branca cinza cinzento dourado"
-    " sobre fundo com e pequeno grande imagem desenho foto de estilo",
+    " sobre fundo com e pequeno grande imagem desenho foto de estilo desenhe desenha desenhar"
+    " mostre mostra mostrar quero queria ver pode podes poderia pintar pinte faça por favor"
+    " atrás diante frente redor volta cercado cercada rodeado rodeada cor cores aqui há tem tudo"
+    " todo toda todos todas resto parede liso lisa puro pura renderizado renderizada brancos"
+    " brancas pretos pretas vermelhos vermelhas amarelos amarelas verdes azuis cinzentos"
+    " cinzenta roxa roxos roxas rosas marrons alaranjado laranjas exceto menos junto sem bonito"
+    " bonita velho velha novo nova plano plana pequenos pequena pequenas grandes só",
     "nl": "een twee drie vier vijf zes rode rood oranje gele geel groene groen blauwe blauw paarse"
     " paars roze bruine bruin zwarte zwart witte wit grijze grijs gouden op achtergrond met en"
-    " kleine grote afbeelding tekening foto van stijl",
+    " kleine grote afbeelding tekening foto van stijl teken tekenen getekend schilder toon laat"
+    " zien wil graag kun kunt alsjeblieft maak achter voor rondom omringd kleur kleuren gekleurd"
+    " effen hier er alles hele rest muur puur behalve naast zonder mooie oude nieuwe platte"
+    " klein groot",
     "pl": "jeden jedna dwa dwie trzy cztery pięć sześć czerwony czerwone czerwona pomarańczowy żółty"
     " żółta zielony zielone niebieski niebieskie niebieskim fioletowy różowy brązowy czarny"
-    " czarnym biały białym szary złoty na tle z i mały duży obrazek rysunek zdjęcie",
+    " czarnym biały białym szary złoty na tle z i mały duży obrazek rysunek zdjęcie narysuj"
+    " rysuj pokaż chcę chciałbym zobaczyć możesz namaluj proszę zrób za przed wokół otoczony"
+    " otoczona kolor koloru kolorowy tutaj jest wszystko cały cała reszta ściana ścianie"
+    " jednolity jednolitym jednolite czysty czystym białe biała białej czarne czarna czarnej"
+    " czerwonym czerwonej żółte żółtym żółtej zielona zielonym zielonej niebieska niebieskiej"
+    " fioletowe fioletowa fioletowym różowe różowa różowym szare szara szarym pomarańczowe"
+    " pomarańczowa pomarańczowym brązowe brązowa brązowym złote oprócz obok bez ładny stary nowy"
+    " płaski płaska mała małe duża duże",
     "ru": "один одна два две три четыре пять шесть красный красное красная оранжевый жёлтый желтый"
     " зелёный зеленый синий синем голубой фиолетовый розовый коричневый чёрный черном белый"
-    " белом серый золотой на фоне с и маленький большой картинка рисунок фото",
+    " белом серый золотой на фоне с и маленький большой картинка рисунок фото нарисуй нарисуйте"
+    " нарисовать нарисованный покажи покажите показать хочу хотел увидеть видеть можешь можете"
+    " пожалуйста сделай сделайте дай позади сзади за перед вокруг окружении окружён окружен цвет"
+    " цвета цвете цветной здесь вот есть всё все весь вся остальное стена стены стеной стене"
+    " сплошном сплошной однотонном однотонный чистом чистый белая белое белые белого белой белую"
+    " чёрная чёрное чёрные чёрного чёрной чёрную чёрным чёрном черный черная черное черные"
+    " черной черного черную красного красной красную красным красном жёлтая жёлтое жёлтого"
+    " жёлтом желтая желтое желтого желтом желтой зелёная зелёное зелёного зелёном зелёной"
+    " зеленая зеленое зеленого зеленом синяя синее синего синей синюю голубая голубое голубого"
+    " голубом фиолетовая фиолетовое фиолетового фиолетовом розовая розовое розового розовом"
+    " серая серое серого сером серой оранжевая оранжевое оранжевого оранжевом коричневая"
+    " коричневое коричневого коричневом золотая маленькая маленькое маленькие большая большое"
+    " большие кроме рядом без красивый старый новый плоский плоском плоское картинке картине"
+    " изображение изображении рисунке фоном фона фону двое трое",
     "tr": "bir iki üç dört beş altı kırmızı turuncu sarı yeşil mavi mor pembe kahverengi siyah beyaz"
-    " gri altın arka plan planda üzerinde ile ve küçük büyük resim çizim fotoğraf",
-    "id": "sebuah satu dua tiga empat lima enam merah oranye jingga kuning hijau biru ungu merah muda"
+    " gri altın arka plan planda üzerinde ile ve küçük büyük resim çizim fotoğraf çiz çizin"
+    " çizer misin göster gösterin istiyorum görmek lütfen yap boya arkası arkasında arkada"
+    " önünde önde etrafında çevresinde çevrili renk renkli rengi burada var her şey tüm bütün"
+    " geri kalan kalanı duvar düz saf tek hariç dışında yanında olmadan güzel eski yeni çizilmiş"
+    " olsun",
+    "id": "sebuah satu dua tiga empat lima enam merah oranye jingga kuning hijau biru ungu muda"
     " cokelat coklat hitam putih abu-abu emas di atas latar belakang dengan dan kecil besar"
-    " gambar foto gaya",
+    " gambar foto gaya gambarkan tunjukkan lukis tolong saya ingin melihat buat depan sekitar"
+    " dikelilingi warna berwarna polos semua sisanya dinding murni kecuali tanpa indah tua baru",
     "ja": "一つの 二つの 三つの 四つの 五つの 1つ 2つ 3つ 赤い 赤 オレンジ色の 黄色い 黄色 緑の 緑色"
     " 青い 青 紫の 紫色 ピンクの 茶色の 黒い 白い 灰色の 金色の 背景の 背景に 小さな 大きな"
-    " りんご リンゴ 絵 画像 写真 と の 上に 犬 猫 車 花 家",
+    " りんご リンゴ 絵 画像 写真 と の 上に 犬 猫 車 花 家 描いて 描いてください 見せて"
+    " 見せてください 作って お願いします 欲しい 見たい 後ろ 後ろが 前 前に の前に 周り 周りが"
+    " 囲まれた 色 色は 全部 すべて はすべて 以外 残り 残りは ところに 無地 無地の 真っ白 真っ黒"
+    " 真っ赤 平面 平面的な 立体 立体的な スタイル 背景を 背景は 背景が にして を描いて を描い"
+    " を見せて 一つ 二つ 三つ 一匹 二匹 三匹 一本 一頭 一台 小さい 大きい かわいい 古い 新しい"
+    " 美しい",
     "zh": "一个 两个 三个 四个 五个 六个 红色的 红色 红 橙色 黄色 绿色 蓝色 紫色 粉色 粉红色 棕色"
-    " 黑色 白色 灰色 金色 背景 上的 小 大 图片 图像 照片 苹果 狗 猫 汽车 花 和",
+    " 黑色 白色 灰色 金色 背景 上的 小 大 图片 图像 照片 苹果 狗 猫 汽车 花 和 画 画一 请画 请给"
+    " 给我 看 展示 显示 我想 我要 可以 请 做 后面 后面是 前面 前面的 前的 周围 周围是 被 包围"
+    " 颜色 这里 有 全部 都是 其他 其余 除了 以外 墙 墙前 墙前的 纯 纯色 纯白 单色 渲染 立体"
+    " 立体的 三维 扁平 扁平风格 风格 风格的 一颗 一只 两只 三只 一朵 一辆 可爱的 旧的 新的"
+    " 漂亮的 之上 上面 是",
     "zh-Hant": "一個 兩個 三個 四個 五個 六個 紅色的 紅色 紅 橙色 黃色 綠色 藍色 紫色 粉紅色 棕色 黑色"
-    " 白色 灰色 金色 背景 上的 小 大 圖片 照片 蘋果 狗 貓 汽車 花 和",
+    " 白色 灰色 金色 背景 上的 小 大 圖片 照片 蘋果 狗 貓 汽車 花 和 畫 請畫 給我 看 展示 顯示"
+    " 我想 我要 可以 請 後面 後面是 前面 前面的 周圍 包圍 顏色 這裡 有 全部 都是 其他 除了 牆"
+    " 牆前 純色 單色 渲染 立體 扁平 風格 風格的 一隻 兩隻 三隻 一朵 一輛 可愛的",
     "ko": "하나의 한 두 세 네 다섯 여섯 개의 빨간 빨간색 주황색 노란 노란색 초록색 녹색 파란 파란색"
     " 보라색 분홍색 갈색 검은 검은색 흰 하얀 회색 금색 배경의 배경에 작은 큰 그림 사진 사과 개"
-    " 고양이 자동차 꽃 집",
+    " 고양이 자동차 꽃 집 그려줘 그려 주세요 보여줘 보여 만들어 원해요 보고 싶어요 뒤에 뒤가"
+    " 앞에 앞의 주위 주변 둘러싸인 색 색깔 여기 있는 모두 모든 나머지 제외 벽 단색 순수한 렌더링"
+    " 입체 평면 스타일 마리 귀여운 오래된 새로운 예쁜 빨강 파랑 노랑 초록 보라 분홍 주황 하양"
+    " 검정",
     "ar": "واحد واحدة اثنان اثنتان ثلاثة ثلاث أربعة أربع خمسة خمس ستة أحمر حمراء برتقالي أصفر صفراء"
     " أخضر خضراء أزرق زرقاء بنفسجي وردي بني أسود سوداء أبيض بيضاء رمادي ذهبي على خلفية مع و صغير"
-    " صغيرة كبير كبيرة صورة رسم تفاحة كلب قطة سيارة زهرة منزل",
+    " صغيرة كبير كبيرة صورة رسم تفاحة كلب قطة سيارة زهرة منزل ارسم ارسمي لي أرني أرنا أريد أود"
+    " أن أرى من فضلك اصنع خلف وراء أمام حول وحوله محاط محاطة لون اللون ألوان ملون هنا يوجد كل"
+    " شيء جميع الكل باقي بقية وبقية الصورة جدار جدران الجدار حائط نقي نقية سادة خالص الأبيض"
+    " الأسود الأحمر الأخضر الأزرق الأصفر الرمادي الوردي البنفسجي البرتقالي البني رمادية بنفسجية"
+    " برتقالية وردية بنية ذهبية ما عدا باستثناء بجانب بدون جميل جميلة قديم قديمة جديد جديدة مسطح"
+    " مسطحة ثلاثية ثلاثي الأبعاد الخلفية بخلفية ولتكن اثنين اثنتين وثلاثة",
     "th": "หนึ่ง สอง สาม สี่ ห้า หก สีแดง สีส้ม สีเหลือง สีเขียว สีน้ำเงิน สีฟ้า สีม่วง สีชมพู"
     " สีน้ำตาล สีดำ สีขาว สีเทา สีทอง บน พื้นหลัง กับ และ เล็ก ใหญ่ ภาพ รูป แอปเปิล สุนัข แมว"
-    " รถยนต์ ดอกไม้ บ้าน",
+    " รถยนต์ ดอกไม้ บ้าน วาด แสดง ให้ ดู อยาก เห็น กรุณา ด้านหลัง ข้างหน้า รอบ ล้อมรอบ สี ที่นี่"
+    " มี ทั้งหมด ทุกอย่าง ที่เหลือ ผนัง กำแพง ล้วน เรียบ ยกเว้น ไม่มี สวย เก่า ใหม่ แบน สองตัว"
+    " สามตัว ตัว ลูก ใบ คัน",
 }

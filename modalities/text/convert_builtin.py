@@ -29,7 +29,7 @@ from modalities.text.tokenizer import SPACE, build_tokenizer, write_tokenizer
 
 UNKNOWN, BEGIN, END, FIRST_PIECE = 0, 1, 2, 6
 """Ids of the source: unknown, begin, end; three spare ones; then pieces in falling frequency."""
-FREQUENT = 20000
+FREQUENT = 21500
 REDUCED = 192
 NAMES_PER_LANGUAGE = 600
 LARGEST_BYTES = 16 * 1024 * 1024

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from modalities.contracts import CheckpointError, Conditioning
 
@@ -77,6 +78,9 @@ class HuggingFaceEncoder:
         self.device = next(model.parameters()).device
         self.width = int(model.config.get_text_config().hidden_size)
         layers = int(model.config.get_text_config().num_hidden_layers)
+        for name in ("bos", "eos"):
+            if getattr(options, f"add_{name}") and getattr(tokenizer, f"{name}_token_id") is None:
+                raise ValueError(f"the tokenizer has no {name} token; set `add_{name}: false`")
         if not -layers - 1 <= options.layer <= layers:
             raise ValueError(f"layer {options.layer} is not one of the model's {layers + 1} hidden states")
 
@@ -199,9 +203,15 @@ def read_model(source: str, tokenizer_source: str, revision: str, dtype: torch.d
     asked: dict[str, Any] = {"revision": revision, "local_files_only": offline}
     try:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_source, **asked)
-        model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=dtype, **asked)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        model, report = AutoModel.from_pretrained(
+            source, use_safetensors=True, dtype=dtype, output_loading_info=True, **asked
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"text encoder `{source}` cannot be read: {str(error).splitlines()[0]}") from error
+    lacking = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if lacking or report["mismatched_keys"]:
+        wrong = lacking or [str(key) for key in report["mismatched_keys"]]
+        raise CheckpointError(f"text encoder `{source}`: {len(wrong)} weights missing or misshapen, first {wrong[0]}")
     return tokenizer, model
 
 
