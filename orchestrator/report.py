@@ -19,6 +19,7 @@ from orchestrator.placement import Placement, machine_memory
 from orchestrator.plan import Plan
 
 _PACKAGES = ("parhelion", "torch", "numpy", "pillow", "ray", "transformers", "tokenizers", "safetensors", "diffusers")
+_MOST_NOTES = 200
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Clock:
         self.loading: dict[str, float] = {}
         self.retries = 0
         self._notes: dict[str, None] = {}
+        self._more_notes = 0
         self._started = time.monotonic()
         self.began = datetime.datetime.now(datetime.UTC)
 
@@ -51,7 +53,8 @@ class Clock:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know, each once, in the order in which it came up."""
-        return tuple(self._notes)
+        more = (f"and {self._more_notes} more notes",) if self._more_notes else ()
+        return (*self._notes, *more)
 
     def see(self, event: Event) -> None:
         """Take down an event."""
@@ -67,8 +70,11 @@ class Clock:
             step.seconds += event.seconds
         elif event.kind == "retry":
             self.retries += 1
-        elif event.kind == "note":
-            self._notes[event.text] = None
+        elif event.kind == "note" and event.text not in self._notes:
+            if len(self._notes) < _MOST_NOTES:
+                self._notes[event.text] = None
+            else:
+                self._more_notes += 1
 
 
 def report_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -54,6 +54,7 @@ class _Run:
     folder: Path
     ledger: Ledger
     clock: Clock
+    predicted: Mapping[str, float]
     failed: int = 0
 
     def execute(self, token: str, observer: Observer) -> None:
@@ -92,16 +93,23 @@ class _Run:
             "resumed": self.ledger.num_resumed,
             "failed": self.failed,
         }
-        document = report_of(self.plan, self.placement, self.clock, counts, status, {})
+        document = report_of(self.plan, self.placement, self.clock, counts, status, self.predicted)
         write_aside(self.folder / REPORT, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-def run(plan: Plan, placement: Placement, observer: Observer, fresh: bool = False) -> RunResult:
+def run(
+    plan: Plan,
+    placement: Placement,
+    observer: Observer,
+    fresh: bool = False,
+    predicted: Mapping[str, float] | None = None,
+) -> RunResult:
     """Run a plan to its end in its run folder, or finish what an earlier run left there.
 
-    fresh: take a new folder beside one that is already used. Raises RunRefused when the folder holds a run of something
-    else or is in use, and the first error that no sample is to blame for. Whatever ends a run, the same call resumes
-    it.
+    fresh: take a new folder beside one that is already used. predicted: seconds of one worker for each step of the
+    whole plan, which the report sets beside the measured ones. Raises RunRefused when the folder holds a run of
+    something else or is in use, and the first error that no sample is to blame for. Whatever ends a run, the same
+    call resumes it.
     """
     if not any(step.stage == "export" for step in plan.steps):
         raise RunRefused("no step of the plan exports anything, so nothing would be kept")
@@ -112,7 +120,7 @@ def run(plan: Plan, placement: Placement, observer: Observer, fresh: bool = Fals
         claim(folder, plan)
         remove_strays(folder)
         _describe(folder, plan)
-        going = _Run(plan, placement, folder, Ledger(plan, folder), Clock(plan))
+        going = _Run(plan, placement, folder, Ledger(plan, folder), Clock(plan), predicted or {})
         going.execute(token, observer)
         going.ledger.conclude()
         letters = read_rows(folder / DEAD_LETTERS)

@@ -84,6 +84,7 @@ def ray_session() -> Iterator[None]:
     """One local Ray for all tests that need one; executors use the connection that is there."""
     import ray
 
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # for the workers: the hook below lives in the tests
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ray.init(
@@ -93,6 +94,7 @@ def ray_session() -> Iterator[None]:
             log_to_driver=False,
             logging_level="ERROR",
             object_store_memory=256 * 2**20,
+            runtime_env={"worker_process_setup_hook": "tests.orchestrator.fragile.install"},
         )
     yield
     ray.shutdown()

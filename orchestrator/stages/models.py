@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
-from modalities.text.cache import CachedTextEncoder
 
 from modalities.contracts import Codec, Generator, TextEncoder
+from modalities.text.cache import CachedTextEncoder
 from modalities.weights.description import ModelDescription, describe
 from modalities.weights.loading import load_codec, load_generator, load_text_encoder
 from orchestrator.errors import ModelError
