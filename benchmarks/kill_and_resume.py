@@ -2,9 +2,9 @@
 
     python benchmarks/kill_and_resume.py [--executor local|ray] [--kills 1]
 
-Runs `workflows/dataset.yaml` (encode, generate at 64 x 64, extrapolate to 128 x 128, export) twice: once undisturbed, once
-killed without warning when a share of the files is there and started again with the same command. Compares every media
-file and the manifest byte for byte, and writes what it saw to `benchmarks/results/`.
+Runs `workflows/things.yaml` (encode, generate at 64 x 64, extrapolate to 128 x 128, export) twice: once undisturbed,
+once killed without warning when a share of the files is there and started again with the same command. Compares every
+media file and the manifest byte for byte, and writes what it saw to `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKFLOW = ROOT / "workflows" / "dataset.yaml"
+WORKFLOW = ROOT / "workflows" / "things.yaml"
 EXPECTED = 300
 
 
