@@ -10,7 +10,7 @@ for each way, over the prompts whose native picture shows the thing asked for:
     repeated     pictures with more separate objects than the native picture has
     coverage     share of the picture that is not background, relative to the native picture
     detail       mean absolute Laplacian, relative to the native picture enlarged (above 1: detail was added)
-    seconds      per picture, one thread
+    seconds      of processor time per picture
 
 Writes benchmarks/results/extrapolation-<date>.json and docs/extrapolation.md with its pictures.
 """
@@ -166,14 +166,14 @@ def compare(setting: Setting, pictures: Tensor, seconds: float) -> dict[str, Any
 
 
 def run_way(setting: Setting, way: Way, size: tuple[int, ...]) -> tuple[Tensor, float]:
-    """The pictures of one way at one size, and the seconds that one picture took."""
+    """The pictures of one way at one size, and the seconds of processor time that one picture took."""
     options = replace(setting.options, extrapolation=way.extrapolation, strength=way.strength)
     seeds = [seed_of(f"{prompt.id}/{'x'.join(map(str, size))}") for prompt in setting.prompts]
     start = setting.native if way.strength < 1 else None
-    began = time.perf_counter()
+    began = time.process_time()
     latents = setting.model.generate(setting.texts, seeds, size, options, start, batch=4)
     pictures = setting.model.decode(latents)
-    return pictures, (time.perf_counter() - began) / len(seeds)
+    return pictures, (time.process_time() - began) / len(seeds)
 
 
 def prepare(arguments: argparse.Namespace) -> Setting:

@@ -121,7 +121,7 @@ asked, and the tables are over those.
   noise).
 
 Sampler {results["sampler"]}, {results["steps"]} steps, guidance {results["guidance"]:g}. "strength 0.6" starts
-from the native latents, enlarged and re-noised to t = 0.4. Seconds are of one thread. "Best" below each table
+from the native latents, enlarged and re-noised to t = 0.4. Seconds are processor time. "Best" below each table
 means: most pictures that follow, less those that repeat; then coverage nearest to 1, then detail.
 """
 

@@ -119,7 +119,7 @@ background asked for (wanted: {limits["background"]:.0%}).
 
 Model `{results["model"]}`, weights `{results["weights"][:12]}`, {options["sampler"]} with {options["steps"]}
 steps, schedule {options["schedule"]}, guidance {options["guidance"]["scale"]:g}, {results["type"]};
-{results["seconds"]:.0f} s for all on one thread.
+{results["seconds"]:.0f} s of processor time for all.
 """
 
 
