@@ -65,13 +65,14 @@ class Lexicon:
         is_known: whether the encoder knows a word. In shared scripts phrases are replaced only when at least half of
         the text's words are unknown, or when the whole text is one phrase.
         """
-        words = words_of(text)
-        if not words:
+        spans = list(self._spans(text))
+        if not spans:
             return text
+        words = words_of(text)
         unknown = sum(not is_known(word) for word in words)
         everywhere = 2 * unknown >= len(words) or normal_form(text) in self.meanings
         out, end = "", 0
-        for start, stop, phrase in self._spans(text):
+        for start, stop, phrase in spans:
             if everywhere or script_of(phrase) not in SHARED_SCRIPTS:
                 before, after = text[start - 1 : start], text[stop : stop + 1]
                 out += text[end:start] + " " * before.isalnum() + self.meanings[phrase] + " " * after.isalnum()
