@@ -15,7 +15,7 @@ from orchestrator.places import Document
 from orchestrator.settings import ExportStep, ExtrapolateStep, GenerateStep, SamplingStep, Settings
 from orchestrator.validation import Cell, references, shown_cell
 
-MOST_CELLS = 10_000
+MOST_CELLS = 2000
 
 Variants = Mapping[str, Sequence[tuple[Cell, Settings]]]
 """Step -> its settings in every combination of the matrix parameters that it names itself."""
@@ -27,12 +27,16 @@ def check_references(document: Document, steps: Mapping[str, Any], matrix: Mappi
     for path, reference in references(steps, ("steps",)):
         kind, _, name = reference.partition(".")
         if kind != "matrix":
-            document.report(path, f"unknown reference `${{{reference}}}`; write `${{matrix.<parameter>}}`")
+            document.report(
+                path, f"unknown reference `${{{reference}}}`; write `${{matrix.<parameter>}}`", settles=True
+            )
         elif name not in matrix:
             known = nearest(name, matrix) if matrix else "the workflow has no matrix"
-            document.report(path, f"unknown matrix parameter `{name}`; {known}")
+            document.report(path, f"unknown matrix parameter `{name}`; {known}", settles=True)
         elif path[2:3] in {("from",), ("stage",), ("model",), ("batch_size",)}:
-            document.report(path, f"`{path[2]}` cannot change within a matrix; write a step for each value")
+            document.report(
+                path, f"`{path[2]}` cannot change within a matrix; write a step for each value", settles=True
+            )
         elif path[2:3] == ("path",):
             document.report(path, f"write `{{{name}}}` for a matrix parameter in a path")
         used.add(name)
@@ -47,9 +51,11 @@ def check_references(document: Document, steps: Mapping[str, Any], matrix: Mappi
             ("matrix",), f"the matrix has {cells} combinations; at most {MOST_CELLS} are planned", at_key=True
         )
     for axis, values in matrix.items():
+        seen = set()
         for index, value in enumerate(values):
-            if any(type(value) is type(other) and value == other for other in values[:index]):
+            if repr(value) in seen:
                 document.report(("matrix", axis, index), f"the value `{value}` stands twice")
+            seen.add(repr(value))
 
 
 def check_model_names(document: Document, steps: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -58,13 +58,15 @@ def read_graph(document: Document, steps: Any) -> Graph | None:
     shapes = shapes_of(steps)
     if not shapes:
         return None
-    before = len(document.problems)
     _report_unknown_sources(document, shapes, steps)
     cycle = _find_cycle(shapes)
     if cycle:
         document.report(("steps", cycle[0], "from"), f"the steps form a cycle: {' -> '.join([*cycle, cycle[0]])}")
-    if len(document.problems) > before or len(shapes) < len(steps):
+    is_whole = all(shape.sources for shape in shapes.values() if kinds(shape.stage, "reads"))
+    has_unknown = any(source not in shapes for shape in shapes.values() for source in shape.sources)
+    if cycle or has_unknown or not is_whole or len(shapes) < len(steps):
         return None
+    before = len(document.problems)
     order = _sorted(shapes)
     reads = {name: _reads(document, shapes, name) for name in order}
     graph = Graph(tuple(order), reads, shapes)

@@ -50,15 +50,22 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file that was read: its name for messages, its text, its nodes, and the problems found so far."""
+    """A YAML file that was read: its name for messages, its text, its nodes, and the problems found so far.
+
+    settled: places (line, column) whose fault is known, so that what follows from it is not reported as well.
+    """
 
     file: str
     text: str
     root: Node
     problems: list[Problem]
+    settled: set[tuple[int, int]]
 
-    def report(self, path: Sequence[str | int], message: str, *, at_key: bool = False) -> None:
-        """Add a problem at a path. What the path names beyond the document is placed at its nearest parent."""
+    def report(self, path: Sequence[str | int], message: str, *, at_key: bool = False, settles: bool = False) -> None:
+        """Add a problem at a path. What the path names beyond the document is placed at its nearest parent.
+
+        settles: later problems at this place are only consequences.
+        """
         node, key_place = self.root, None
         named: list[str | int] = []
         for part in path:
@@ -69,7 +76,10 @@ class Document:
             node = child
             named.append(part)
         line, column = key_place if at_key and key_place else (node.line, node.column)
-        self.problems.append(Problem(self.file, line, column, dotted(named), message))
+        if (line, column) not in self.settled:
+            self.problems.append(Problem(self.file, line, column, dotted(named), message))
+        if settles:
+            self.settled.add((line, column))
 
     def over(self, notes: Sequence[str], check: Callable[[Document, int], None]) -> None:
         """Run `check(document, index)` once for each note. What is wrong every time is reported once, without note."""
@@ -147,7 +157,7 @@ def parse_document(text: str, file: str) -> Document:
         kind = "nothing" if root is None or root.value is None else "a list" if isinstance(root.value, list) else "text"
         message = f"expected a mapping with keys such as `name`, `prompts`, `models` and `steps` at the top; got {kind}"
         raise WorkflowError([*builder.problems, Problem(file, 1, 1, "", message)])
-    return Document(file, text, root, builder.problems)
+    return Document(file, text, root, builder.problems, {(each.line, each.column) for each in builder.problems})
 
 
 def scalar(text: str) -> Any:

@@ -188,7 +188,9 @@ def _variants(document: Document, steps: Mapping[str, Any], matrix: Mapping[str,
         if stage not in STEPS:
             document.report(("steps", name, "stage"), f"unknown stage `{stage}`; {nearest(str(stage), STEPS)}")
             continue
-        cells = list(itertools.islice(cells_of(axes_of(step, matrix), matrix), MOST_CELLS))
+        cells = list(itertools.islice(cells_of(axes_of(step, matrix), matrix), MOST_CELLS + 1))
+        if len(cells) > MOST_CELLS:
+            continue  # reported by check_references
         found: list[tuple[Cell, Settings]] = []
 
         def check(

@@ -1,4 +1,4 @@
-"""A model folder for planning: real configuration, real safetensors files, written without torch."""
+"""A good workflow and a model folder for it: real configuration and real files, written without torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,28 @@ from safetensors.numpy import save_file
 from modalities.generators.nextdit.config import NextDiTConfig
 from modalities.generators.nextdit.layouts import expected_shapes
 
+GOOD = """\
+name: hello
+prompts:
+  - a red apple
+  - 赤いりんご
+models:
+  image: ./tiny
+steps:
+  text:   {stage: encode}
+  small:  {stage: generate, from: text, size: [64, 64]}
+  pixels: {stage: decode, from: small}
+  files:  {stage: export, from: pixels, format: png}
+"""
 
-def write_model(folder: Path, *, text_encoder=None, native_size=(64, 64), defaults=None) -> Path:
+
+def write_model(folder: Path, *, text_encoder=None, native_size=(64, 64), defaults=None, value: float = 0.0) -> Path:
     """A Next-DiT with patch 2 under a codec of stride 4: sizes are multiples of 8."""
     folder.mkdir(parents=True, exist_ok=True)
     config = NextDiTConfig(
         learn_sigma=False, dim=32, layers=2, heads=2, kv_heads=1, multiple_of=16, cap_feat_dim=32, trained_tokens=(8, 8)
     )
-    tensors = {name: numpy.zeros(shape, numpy.float32) for name, shape in expected_shapes(config).items()}
+    tensors = {name: numpy.full(shape, value, numpy.float32) for name, shape in expected_shapes(config).items()}
     save_file(tensors, folder / "generator.safetensors")
     save_file({"x": numpy.zeros((2, 2), numpy.float32)}, folder / "codec.safetensors")
     description = {
