@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -12,13 +13,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from orchestrator.errors import RunRefused
+from orchestrator.errors import ExecutorError, RunRefused
 from orchestrator.manifest import write_aside
 from orchestrator.plan import Plan
 
 FINGERPRINT = "fingerprint.json"
 LOCK = ".lock"
 _MOST_DIFFERENCES = 12
+_DISK_FAULTS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EIO: "the disk has failed",
+}
 
 
 @contextlib.contextmanager
@@ -93,6 +101,15 @@ def differences(before: Any, after: Any, path: str = "") -> list[str]:
         pairs = enumerate(zip(before, after, strict=True))
         return [line for index, (old, new) in pairs for line in differences(old, new, f"{path}[{index}]")]
     return [] if before == after else [f"{path}: {_short(before)} -> {_short(after)}"]
+
+
+def disk_error(error: OSError, folder: Path) -> ExecutorError | None:
+    """The error for a person when a folder can take no more files; None when the fault lies elsewhere."""
+    if error.errno not in _DISK_FAULTS:
+        return None
+    where = error.filename if error.filename is not None else folder
+    text = f"{_DISK_FAULTS[error.errno]}: {where}. What is finished is kept; mend it and run the same command again"
+    return ExecutorError(text)
 
 
 def free_name(folder: Path) -> Path:

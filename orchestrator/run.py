@@ -17,7 +17,7 @@ from typing import cast
 from orchestrator.catalog import EXECUTORS, resolve
 from orchestrator.errors import RunRefused
 from orchestrator.executors.base import Event, Executor, Finished, Observer, Setting
-from orchestrator.folder import claim, free_name, locked, remove_strays
+from orchestrator.folder import claim, disk_error, free_name, locked, remove_strays
 from orchestrator.gallery import write_gallery
 from orchestrator.manifest import DEAD_LETTERS, Ledger, read_rows, write_aside
 from orchestrator.placement import Placement
@@ -81,9 +81,10 @@ class _Run:
             status = "interrupted"
             raise
         finally:
-            self.ledger.close()
             if status != "finished":
-                self.report(status)
+                with contextlib.suppress(OSError):
+                    self.ledger.close()
+                    self.report(status)
 
     def report(self, status: str) -> None:
         """Write `report.json`."""
@@ -117,15 +118,10 @@ def run(
     if fresh:
         folder = free_name(folder)
     with locked(folder) as token:
-        claim(folder, plan)
-        remove_strays(folder)
-        _describe(folder, plan)
-        going = _Run(plan, placement, folder, Ledger(plan, folder), Clock(plan), predicted or {})
-        going.execute(token, observer)
-        going.ledger.conclude()
-        letters = read_rows(folder / DEAD_LETTERS)
-        page = write_gallery(folder, plan.name, going.ledger.rows(), letters)
-        going.report("finished")
+        try:
+            going, page = _finish(plan, placement, folder, token, observer, predicted or {})
+        except OSError as error:
+            raise disk_error(error, folder) or error from error
     return RunResult(
         folder=folder,
         made=going.ledger.num_finished - going.ledger.num_resumed,
@@ -135,6 +131,21 @@ def run(
         notes=going.clock.notes,
         page=page,
     )
+
+
+def _finish(
+    plan: Plan, placement: Placement, folder: Path, token: str, observer: Observer, predicted: Mapping[str, float]
+) -> tuple[_Run, Path]:
+    """Everything that a run does in its folder once the folder is held; answers the run and its page."""
+    claim(folder, plan)
+    remove_strays(folder)
+    _describe(folder, plan)
+    going = _Run(plan, placement, folder, Ledger(plan, folder), Clock(plan), predicted)
+    going.execute(token, observer)
+    going.ledger.conclude()
+    page = write_gallery(folder, plan.name, going.ledger.rows(), read_rows(folder / DEAD_LETTERS))
+    going.report("finished")
+    return going, page
 
 
 def _executor(placement: Placement, folder: Path, token: str) -> Executor:

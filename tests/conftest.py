@@ -84,6 +84,8 @@ def ray_session() -> Iterator[None]:
     """One local Ray for all tests that need one; executors use the connection that is there."""
     import ray
 
+    from orchestrator.executors.ray.actors import UNHURRIED
+
     os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # for the workers: the hook below lives in the tests
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -94,6 +96,7 @@ def ray_session() -> Iterator[None]:
             log_to_driver=False,
             logging_level="ERROR",
             object_store_memory=256 * 2**20,
+            _system_config=UNHURRIED,
             runtime_env={"worker_process_setup_hook": "tests.orchestrator.fragile.install"},
         )
     yield

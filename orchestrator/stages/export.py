@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,8 @@ from typing import Any, cast
 from torch import Tensor
 
 from orchestrator.catalog import EXPORTERS, resolve
-from orchestrator.errors import ExecutorError, StageError
+from orchestrator.errors import StageError
+from orchestrator.folder import disk_error
 from orchestrator.item import Item, Sample
 from orchestrator.paths import DEFAULT_TEMPLATE, fields_of, file_name
 from orchestrator.stages.base import Outcome, Stage
@@ -23,13 +23,6 @@ ASIDE = ".part"
 """How the name of a file ends that is still being written; it starts with a dot."""
 
 Writer = Callable[[Tensor, Path, Mapping[str, Any]], None]
-
-_HOPELESS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EIO: "the disk has failed",
-}
 
 
 class Export(Stage):
@@ -63,8 +56,9 @@ class Export(Stage):
                 touched.add(target.parent)
                 outcomes.append(item.with_values(file={"file": f"{MEDIA}/{name}", **facts}))
             except OSError as error:
-                if error.errno in _HOPELESS:
-                    raise ExecutorError(_hopeless(error, self._folder)) from error
+                hopeless = disk_error(error, self._folder)
+                if hopeless is not None:
+                    raise hopeless from error
                 outcomes.append(StageError(item.sample.step, item.sample.id, f"the file cannot be written: {error}"))
             except ValueError as error:
                 outcomes.append(StageError(item.sample.step, item.sample.id, str(error)))
@@ -107,8 +101,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _hopeless(error: OSError, folder: Path) -> str:
-    reason = _HOPELESS[error.errno or errno.EIO]
-    return f"{reason}: {folder}. What is finished is kept; make room and run the same command again"

@@ -21,6 +21,8 @@ from orchestrator.stages.models import ModelStore
 
 _REPEATS = 1
 """How often Ray repeats work whose actor died, and computes again a result that was lost with its machine."""
+UNHURRIED = {"health_check_timeout_ms": 60_000, "health_check_failure_threshold": 10}
+"""On one machine a node that does not answer is starved of CPU, not gone: do not end the run over it."""
 
 
 class WorkerActor:
@@ -114,6 +116,7 @@ def connected(plan: Plan, setting: Setting) -> Iterator[Mapping[str, float]]:
                 num_cpus=max(workers, os.cpu_count() or 1),
                 include_dashboard=False,
                 _node_ip_address="127.0.0.1",
+                _system_config=UNHURRIED,
                 **quiet,
             )
         else:
