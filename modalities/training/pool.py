@@ -66,12 +66,14 @@ def scene_captions(names: Names, concepts: int, number: int, seed: int, each: in
     return list(known), rows
 
 
-def scene_latents(codec: Codec, sprites: Sprites, number: int, seed: int, device: torch.device | str) -> Tensor:
+def scene_latents(
+    codec: Codec, sprites: Sprites, number: int, seed: int, jitter: float, device: torch.device | str
+) -> Tensor:
     """Latents `[number, C, h, w]` (float16, on the CPU) of the scenes 0..number-1."""
     parts = []
     for first in range(0, number, CHUNK):
         indices = range(first, min(first + CHUNK, number))
-        pictures = np.stack([compose(draw_scene(seed, i, len(sprites)), sprites, seed, i) for i in indices])
+        pictures = np.stack([compose(draw_scene(seed, i, len(sprites)), sprites, seed, i, jitter) for i in indices])
         with torch.inference_mode():
             media = torch.from_numpy(to_media(pictures)).to(device)
             parts.append(codec.encode(media).to("cpu", torch.float16))
