@@ -22,6 +22,7 @@ from orchestrator.manifest import write_aside
 
 PAGE = "index.html"
 _EMBEDDED = 240
+_MOST_CARDS = 20_000
 _THUMBNAIL = 192
 _SHOWN = ("negative_prompt", "size", "sampler", "steps", "schedule", "guidance", "method", "strength", "seed", "model")
 _MAIN = ("name", "scale")
@@ -33,11 +34,18 @@ def write_gallery(
     folder: Path, title: str, rows: Iterable[Mapping[str, Any]], letters: Iterable[Mapping[str, Any]]
 ) -> Path:
     """Write the page of a run folder. rows: of the manifest, letters: of the dead letters. Returns its path."""
-    cards = [_card(folder, row, number < _EMBEDDED) for number, row in enumerate(rows)]
+    cards = []
+    total = 0
+    for row in rows:
+        if total < _MOST_CARDS:
+            cards.append(_card(folder, row, total < _EMBEDDED))
+        total += 1
     failed = [{"prompt": letter["prompt"], "id": letter["id"], "error": letter["error"]} for letter in letters]
     environment = Environment(loader=PackageLoader("orchestrator", "."), autoescape=True)
     template = environment.get_template("gallery.html.jinja")
-    page = template.render(title=title, data=_script_safe({"cards": cards, "failed": failed}), total=len(cards))
+    page = template.render(
+        title=title, data=_script_safe({"cards": cards, "failed": failed}), total=total, shown=len(cards)
+    )
     write_aside(folder / PAGE, page)
     return folder / PAGE
 

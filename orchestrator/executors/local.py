@@ -1,11 +1,13 @@
 """The local executor: threads of this process, one or more for each pool, so that encode, generate and export overlap.
 
 It is the reference that other executors are compared with. Tensor work leaves Python's lock alone, so threads do run
-side by side; threads on one device share one copy of each model.
+side by side; threads on one device share one copy of each model. On a CPU every thread computes with one core, which
+makes sums independent of the machine; cores are used by working on several batches at a time.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,6 +24,8 @@ from orchestrator.stages.models import ModelStore
 
 _AHEAD = 2
 """Pieces of work that wait at a thread's door, so that it never idles while the next one is being made ready."""
+_MOST_CORES = 8
+_SMALL_PARAMETERS = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class LocalExecutor:
     def run(self, plan: Plan, todo: Todo, observer: Observer) -> Iterator[Finished]:
         """Yield each exported sample as it ends. The first error that no sample is to blame for is raised."""
         graph = TaskGraph(plan, todo)
-        pools = pools_of(plan)
+        pools = num_threads(plan, self._setting)
         schedule: Schedule[Sequence[Values]] = Schedule(graph, limit=4 * sum(pools.values()) + 4)
         for event in expected(graph):
             observer(event)
@@ -62,10 +66,11 @@ class LocalExecutor:
             return
         doors: dict[str, queue.Queue[_Job | None]] = {name: queue.Queue() for name in pools}
         results: queue.Queue[_Done | _Ready | Exception] = queue.Queue()
-        threads = self._start(plan, pools, doors, results)
         before = torch.get_num_threads()
+        threads = self._start(plan, pools, doors, results)
+        room = {name: _AHEAD * workers for name, workers in pools.items()}
         try:
-            yield from self._drive(plan, schedule, doors, results, observer)
+            yield from self._drive(schedule, room, doors, results, observer)
         finally:
             for name, door in doors.items():
                 _empty(door)
@@ -97,14 +102,13 @@ class LocalExecutor:
 
     def _drive(
         self,
-        plan: Plan,
         schedule: Schedule[Sequence[Values]],
+        room: dict[str, int],
         doors: dict[str, queue.Queue[_Job | None]],
         results: queue.Queue[_Done | _Ready | Exception],
         observer: Observer,
     ) -> Iterator[Finished]:
         at_door = dict.fromkeys(doors, 0)
-        room = {name: _AHEAD * plan.pools[name].workers for name in doors}
         while not schedule.is_finished():
             for pool, door in doors.items():
                 while at_door[pool] < room[pool] and schedule.has_ready(pool):
@@ -126,10 +130,21 @@ class LocalExecutor:
             yield from finished_of(result.work, result.report)
 
 
-def pools_of(plan: Plan) -> dict[str, int]:
-    """The pools that some step uses, and how many workers each has."""
-    used = {step.pool for step in plan.steps}
-    return {name: pool.workers for name, pool in plan.pools.items() if name in used}
+def num_threads(plan: Plan, setting: Setting) -> dict[str, int]:
+    """Threads of each pool that a step uses: its workers; on a CPU, for small models, at least one for each core.
+
+    They share the weights, so only a batch's activations are held once more for each thread.
+    """
+    cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_CORES)
+    found: dict[str, int] = {}
+    for step in plan.steps:
+        pool = plan.pools[step.pool]
+        found.setdefault(pool.name, pool.workers)
+        model = plan.models.get(str(step.options.get("model")), {})
+        is_small = 0 < int(model.get("parameters") or 0) <= _SMALL_PARAMETERS
+        if step.stage in ("generate", "extrapolate") and setting.devices == ("cpu",) and is_small:
+            found[pool.name] = max(found[pool.name], cores)
+    return found
 
 
 def _serve(

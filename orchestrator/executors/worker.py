@@ -30,6 +30,7 @@ Values = Mapping[str, Any] | Failure
 
 _LONGEST_TRACE = 4000
 _MOST_STAGES = 256
+_LONGEST_WORKFLOW = 16_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ class Worker:
         options = resolved_options(step, dict(cell))
         stage_class = cast(type[Stage], resolve(STAGES, step.stage))
         if "file" in stage_class.writes:
-            options |= {"folder": str(self._setting.folder), "workflow": self.plan.workflow_text}
+            options |= {"folder": str(self._setting.folder), "workflow": shown_workflow(self.plan.workflow_text)}
         stage = stage_class(options, self._models)
         stage.setup()
         return stage
@@ -159,9 +160,7 @@ class Worker:
         )
 
 
-def failed_report(
-    plan: Plan, work: Work, reason: str, worker: str, *, is_target: bool
-) -> tuple[Report, list[Values]]:
+def failed_report(plan: Plan, work: Work, reason: str, worker: str, *, is_target: bool) -> tuple[Report, list[Values]]:
     """The report, and the values, of work that ended its workers: every sample of it has failed."""
     step = plan.step(work.task.step)
     failures = [
@@ -191,7 +190,12 @@ def failed_report(
 
 def without_prompts(plan: Plan) -> Plan:
     """The plan that a worker needs: everything but the prompts, which work brings along."""
-    return replace(plan, prompts=())
+    return replace(plan, prompts=(), workflow_text=shown_workflow(plan.workflow_text))
+
+
+def shown_workflow(text: str) -> str:
+    """The workflow as files hold it: whole, or a pointer when a long list of prompts would swell every file."""
+    return text if len(text) <= _LONGEST_WORKFLOW else f"left out for its length of {len(text)}; see workflow.yaml"
 
 
 def _gather(work: Work, index: int, inputs: Sequence[Sequence[Values]]) -> Values:

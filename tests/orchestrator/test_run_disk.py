@@ -33,7 +33,7 @@ def test_a_full_disk_ends_the_run_and_more_room_finishes_it(make_plan, small_dis
     plan = make_plan(prompts=24)
     whole = run(plan, Placement(), lambda event: None)
     plan = dataclasses.replace(plan, output=str(small_disk / "run"))
-    with pytest.raises(ExecutorError, match="the disk is full: .* run the same command again"):
+    with pytest.raises(ExecutorError, match=r"the disk is full: .* run the same command again"):
         run(plan, Placement(), lambda event: None)
     there, good = media_of(small_disk / "run"), media_of(whole.folder)
     assert 0 < len(there) < len(good)
