@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig, reconstruction_loss
-from modalities.training.corpora.compose import compose, draw_scene, to_media
+from modalities.training.corpora.compose import JITTER, compose, draw_scene, to_media
 from modalities.training.corpora.sprites import Sprites
 from modalities.training.loop import LoopState
 from modalities.training.order import batch_indices, step_generator
@@ -22,17 +22,18 @@ HELD_SEED_SHIFT = 1_000_003
 """Held-out pictures come from the training seed plus this, so none of them is ever trained on."""
 
 
-def composed_pictures(sprites: Sprites, number: int, seed: int) -> NDArray[np.uint8]:
+def composed_pictures(sprites: Sprites, number: int, seed: int, jitter: float = JITTER) -> NDArray[np.uint8]:
     """Pictures `[number, 64, 64, 3]` of the scenes 0..number-1 of a seed."""
     concepts = len(sprites)
-    return np.stack([compose(draw_scene(seed, i, concepts), sprites, seed, i) for i in range(number)])
+    return np.stack([compose(draw_scene(seed, i, concepts), sprites, seed, i, jitter) for i in range(number)])
 
 
 class CodecTask:
     """Reconstruction of composed pictures, with noise on the latents so that the decoder forgives a generator's errors.
 
     noise: deviation of the noise, as a part of the latents' own deviation. spread: weight of the penalty that keeps the
-    latents' channels near unit variance and zero mean. Learning rate and budget are the loop's.
+    channels near unit variance and zero mean. refine: an autoencoder to go on from, whose encoder is kept as it
+    is, so that generators trained on its latents stay valid.
     """
 
     def __init__(
@@ -45,10 +46,15 @@ class CodecTask:
         batch: int,
         noise: float = 0.1,
         spread: float = 0.02,
+        refine: ImageAutoencoder | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         torch.manual_seed(seed)
         self.module = ImageAutoencoder(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.refines = refine is not None
+        if refine is not None:
+            self.module.load_state_dict(refine.state_dict())
+            self.module.encoder.requires_grad_(False)
         self.pictures, self.held = pictures, torch.from_numpy(to_media(held)).to(device)
         self.seed, self.batch, self.noise, self.spread = seed, batch, noise, spread
         self.device = torch.device(device)
@@ -75,7 +81,9 @@ class CodecTask:
         return float((-10 * torch.log10(error)).mean())
 
     def normalise(self) -> None:
-        """Take the statistics of the latents from the first training pictures."""
+        """Take the statistics of the latents from the first training pictures; a refined codec keeps its own."""
+        if self.refines:
+            return
         media = torch.from_numpy(to_media(self.pictures[:1024])).to(self.device)
         self.module.normalise_by(media)
 

@@ -68,15 +68,16 @@ def _task(training: Training, device: torch.device, compiled: bool) -> Task:
 
 def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
     """The task of a codec's training file, with its pictures composed."""
-    sprites = load_sprites(Path(training.corpora))
+    sprites, data = load_sprites(Path(training.corpora)), training.data
     return CodecTask(
         ImageAutoencoderConfig.from_mapping(training.model),
-        composed_pictures(sprites, training.data.pictures, training.seed),
-        composed_pictures(sprites, training.data.held, training.seed + HELD_SEED_SHIFT),
+        composed_pictures(sprites, data.pictures, training.seed, data.jitter),
+        composed_pictures(sprites, data.held, training.seed + HELD_SEED_SHIFT, data.jitter),
         seed=training.seed,
         batch=training.loop.batch,
         noise=training.noise,
         spread=training.spread,
+        refine=None if training.refine is None else read_codec(Path(training.refine), device),
         device=device,
     )
 

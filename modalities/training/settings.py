@@ -19,10 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecData:
-    """pictures: composed pictures to train on. held: others, to measure with."""
+    """pictures: composed pictures to train on. held: others, to measure with. jitter: as in `GeneratorData`."""
 
     pictures: int = 12288
     held: int = 256
+    jitter: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,10 @@ class GeneratorData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecTraining:
-    """A training of the image autoencoder. folder: checkpoints, log, sheets. export: the finished codec goes there."""
+    """A training of the image autoencoder. folder: checkpoints, log, sheets. export: the finished codec goes there.
+
+    refine: folder of a finished codec whose decoder is trained on; its encoder and latents stay as they are.
+    """
 
     folder: str
     export: str
@@ -49,6 +53,7 @@ class CodecTraining:
     seed: int = 0
     noise: float = 0.1
     spread: float = 0.02
+    refine: str | None = None
     model: dict[str, Any] = field(default_factory=dict)
     data: CodecData = field(default_factory=CodecData)
     loop: LoopOptions

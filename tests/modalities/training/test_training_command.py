@@ -11,7 +11,7 @@ import yaml
 
 from modalities.contracts import Conditioning, GenerateOptions, Guidance
 from modalities.generators.nextdit.config import NextDiTConfig
-from modalities.training.command import train_from_yaml
+from modalities.training.command import read_codec, train_from_yaml
 from modalities.training.generator_task import GeneratorTask, Probe
 from modalities.training.objectives import TIMES, rectified_flow
 from modalities.training.pool import Pool
@@ -148,7 +148,10 @@ def test_times_have_their_distributions() -> None:
     assert float(torch.logit(middle).std()) == pytest.approx(1.0, rel=0.05)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("image_codec", CodecTraining), ("image", GeneratorTraining)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("image_codec", CodecTraining), ("image_codec_refine", CodecTraining), ("image", GeneratorTraining)],
+)
 def test_the_shipped_training_files_are_valid(name: str, kind: type) -> None:
     training = read_training(SHIPPED / f"{name}.yaml")
     assert isinstance(training, kind)
@@ -193,3 +196,15 @@ def test_a_missing_key_file_or_device_is_named(tmp_path: Path, corpora: Path) ->
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="use cpu or auto"):
             train_from_yaml(codec_file(tmp_path, corpora), {"device": "cuda"})
+
+
+def test_refining_a_codec_changes_its_decoder_alone(tmp_path: Path, corpora: Path) -> None:
+    first = codec_file(tmp_path, corpora)
+    train_from_yaml(first, {"device": "cpu"})
+    values = yaml.safe_load(first.read_text()) | {"folder": str(tmp_path / "more")}
+    values |= {"export": str(tmp_path / "more" / "out"), "refine": str(tmp_path / "codec" / "out"), "seed": 2}
+    train_from_yaml(write(tmp_path / "refine.yaml", values), {"device": "cpu"})
+    before = read_codec(tmp_path / "codec" / "out", "cpu").state_dict()
+    after = read_codec(tmp_path / "more" / "out", "cpu").state_dict()
+    for name, value in before.items():
+        assert torch.equal(value, after[name]) == (not name.startswith("decoder.")), name
