@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.building import build_plan
+from orchestrator.commandline.interrupting import INTERRUPTED, interruptible
 from orchestrator.commandline.listing import KINDS, lines_of
 from orchestrator.commandline.placing import check_workers, place
 from orchestrator.commandline.running import Request, run_workflow
@@ -22,8 +23,6 @@ from orchestrator.spec import WorkflowSpec, read_workflow
 
 HASHED_AT_PLAN_BYTES = 256 * 2**20
 """`plan` reads the weights for the fingerprint when they are smaller than this; `run` always does."""
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -68,12 +67,7 @@ def run(
     """Make everything that a workflow asks for. Running it again resumes it."""
     where = _place(executor, address, workers, devices, memory, threads, cluster)
     style = "json" if as_json else "quiet" if quiet else "table" if sys.stderr.isatty() else "lines"
-    try:
-        status = run_workflow(Request(workflow, where, output, limit, fresh, style))
-    except KeyboardInterrupt:
-        typer.echo("\ninterrupted; what is finished is kept, and the same command resumes the run", err=True)
-        status = INTERRUPTED
-    raise typer.Exit(status)
+    raise typer.Exit(interruptible(lambda: run_workflow(Request(workflow, where, output, limit, fresh, style))))
 
 
 @app.command()

@@ -52,7 +52,8 @@ def run_workflow(request: Request) -> int:
     runner = importlib.import_module("orchestrator.run")
     stream = sys.stdout if request.style == "json" else sys.stderr
     with watching(plan, request.style, stream) as (progress, observer):
-        result: RunResult = runner.run(plan, request.where, observer, request.fresh)
+        seconds = {entry.step: entry.seconds for entry in predicted.steps if entry.seconds is not None}
+        result: RunResult = runner.run(plan, request.where, observer, request.fresh, seconds)
     write_rates(_measured(predicted, progress, plan, request.where))
     _conclude(request, result)
     return 1 if result.failed else 0
