@@ -17,10 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modalities.generators.nextdit.layers import Attention, Block, Positions, RMSNorm, pool_tokens
+from modalities.generators.nextdit.layers import Attention, Block, FeedForward, Positions, RMSNorm, pool_tokens
 from modalities.generators.nextdit.model import NextDiT, TextState
 from modalities.generators.nextdit.rope import Rope
 from modalities.generators.nextdit.tokens import patchify, token_grid, unpatchify
+
+CACHED_VALUES = 2**17
+"""Hidden values of the feed-forward network that are kept at a time on a CPU: 512 KiB in float32."""
 
 
 class Turns(NamedTuple):
@@ -69,9 +72,18 @@ def _block(
     h = _attention(block.attention, h, positions, turn, text_keys, text_values, text_mask)
     _add_normed(x, h, block.attention_norm2, torch.tanh(rows[1]))
     h = _normed(x, block.ffn_norm1, 1 + rows[2])
-    ffn = block.feed_forward
-    h = ffn.w2(F.silu(ffn.w1(h), inplace=True).mul_(ffn.w3(h)))
-    _add_normed(x, h, block.ffn_norm2, torch.tanh(rows[3]))
+    _add_normed(x, _feed_forward(block.feed_forward, h), block.ffn_norm2, torch.tanh(rows[3]))
+
+
+def _feed_forward(ffn: FeedForward, h: Tensor) -> Tensor:
+    """The SwiGLU of `layers.FeedForward`; on a CPU a few rows at a time, so that hidden values stay in its cache."""
+    if h.device.type != "cpu":
+        out: Tensor = ffn.w2(F.silu(ffn.w1(h), inplace=True).mul_(ffn.w3(h)))
+        return out
+    rows = h.flatten(0, 1)
+    step = max(128, CACHED_VALUES // ffn.w1.out_features)
+    parts = [ffn.w2(F.silu(ffn.w1(part), inplace=True).mul_(ffn.w3(part))) for part in torch.split(rows, step)]
+    return torch.cat(parts).view_as(h)
 
 
 def _inverse_rms(x: Tensor, eps: float) -> Tensor:
