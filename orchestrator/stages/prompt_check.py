@@ -117,10 +117,12 @@ def check_prompts(
     if not outside:
         return []
     known = encoder.sentence_embeddings(concepts.english)
+    pieces = [list(dict.fromkeys([*_pieces(prompt.text), prompt.text])) for prompt in outside]
+    every = list(dict.fromkeys(piece for own in pieces for piece in own))
+    similarities = dict(zip(every, encoder.sentence_embeddings(every) @ known.T, strict=True))
     found = []
-    for prompt in outside:
-        pieces = list(dict.fromkeys([*_pieces(prompt.text), prompt.text]))
-        best = (encoder.sentence_embeddings(pieces) @ known.T).amax(dim=0)
+    for prompt, own in zip(outside, pieces, strict=True):
+        best = torch.stack([similarities[piece] for piece in own]).amax(dim=0)
         similarity, place = best.max(), best.argmax()
         if float(similarity) < concepts.threshold:
             nearest = concepts.english[int(place)]
