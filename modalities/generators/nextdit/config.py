@@ -125,11 +125,11 @@ SIZES: dict[str, NextDiTConfig] = {
     "2B": NextDiTConfig(kv_heads=32),
     "builtin": NextDiTConfig(
         learn_sigma=False,
-        dim=256,
-        layers=8,
-        heads=8,
-        kv_heads=4,
-        multiple_of=64,
+        dim=192,
+        layers=6,
+        heads=6,
+        kv_heads=2,
+        multiple_of=32,
         cap_feat_dim=704,
         trained_tokens=(8, 8),
     ),
@@ -137,4 +137,5 @@ SIZES: dict[str, NextDiTConfig] = {
         dim=64, layers=2, heads=4, kv_heads=2, multiple_of=32, cap_feat_dim=32, trained_tokens=(8, 8)
     ),
 }
-"""Configurations with a name. `2B-GQA` is Lumina-Next-T2I and -SFT as released from 29 May 2024."""
+"""Configurations with a name. `2B-GQA` is Lumina-Next-T2I and -SFT as released from 29 May 2024; `builtin` is what
+`workflows/train/image.yaml` trains."""
