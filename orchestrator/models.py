@@ -127,8 +127,9 @@ def _overrides(settings: ModelSettings, folder: Path) -> dict[str, Any]:
     for key, part in (("text_encoder", settings.text_encoder), ("codec", settings.codec)):
         if part is not None:
             values = part.model_dump(exclude_none=True)
-            if "source" in values:
-                values["source"] = located(str(values["source"]), folder)
+            for place in ("source", "tokenizer"):
+                if place in values:
+                    values[place] = located(str(values[place]), folder)
             overrides[key] = values
     if settings.ema is not None:
         overrides["ema"] = settings.ema

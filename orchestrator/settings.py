@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     Tag,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -37,7 +38,7 @@ NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 class Settings(BaseModel):
     """Base of all: nothing unknown, nothing converted, nothing changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +127,44 @@ class PromptFile(Settings):
 
 
 class TextEncoderSettings(Settings):
-    """The text encoder of a model that does not bring its own."""
+    """The text encoder of a model that does not bring its own, or that is to use another one.
+
+    The kind `builtin` takes no further key; `huggingface` needs a source.
+    """
 
     kind: TextEncoderKind
-    source: str | None = Field(default=None, min_length=1, description="folder or hub id of tokenizer and model")
-    preset: str | None = Field(default=None, min_length=1, description="named choice of layer, length and padding")
+    source: str | None = Field(default=None, min_length=1, description="folder or hub id of the model")
+    tokenizer: str | None = Field(default=None, min_length=1, description="its tokenizer, where that lies elsewhere")
+    revision: str | None = Field(default=None, min_length=1, description="branch, tag or commit of a hub id")
+    preset: Literal["lumina-next"] | None = Field(
+        default=None, description="all that follows at once, as a released model uses it"
+    )
     layer: int | None = Field(default=None, description="hidden layer to take; -2 is the one before the last")
-    length: int | None = Field(default=None, ge=1, le=4096, description="longest prompt in tokens")
+    max_length: int | None = Field(default=None, ge=1, le=4096, description="most tokens of a prompt; the rest is cut")
+    padding_side: Literal["left", "right"] | None = Field(default=None, description="where short prompts are filled up")
+    pad_to_multiple: int | None = Field(default=None, ge=1, description="lengths that the model runs at")
+    add_bos: bool | None = Field(default=None, description="begin with the tokenizer's begin-of-sequence token")
+    add_eos: bool | None = Field(default=None, description="end with its end-of-sequence token")
+    precision: Literal["as-asked", "float32", "bfloat16", "float16"] | None = Field(
+        default=None, description="of the text encoder; as-asked is that of the model"
+    )
+    prefix: str | None = Field(default=None, description="text put before every prompt")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        others = sorted(name for name in self.model_fields_set - {"kind"} if getattr(self, name) is not None)
+        if self.kind == "builtin" and others:
+            raise PydanticCustomError("kind", "{text}", {"text": f"the kind builtin takes no {', '.join(others)}"})
+        if self.kind == "huggingface" and self.source is None:
+            raise PydanticCustomError("kind", "the kind huggingface needs a `source`: a folder or a hub id")
+        return self
 
 
 class CodecSettings(Settings):
     """The codec of a model that does not bring its own."""
 
     kind: CodecKind
-    source: str | None = Field(default=None, min_length=1, description="folder or hub id")
+    source: str = Field(min_length=1, description="folder or hub id")
 
 
 class ModelSettings(Settings):

@@ -104,6 +104,17 @@ def test_every_option_of_a_sampler_or_schedule_can_be_written():
         assert known == set(settings.model_fields) - {"name"}
 
 
+def test_every_choice_of_a_text_encoder_can_be_written():
+    import dataclasses
+
+    from modalities.text.huggingface import PRESETS, HuggingFaceText
+    from orchestrator.settings import TextEncoderSettings
+
+    own = {field.name for field in dataclasses.fields(HuggingFaceText)}
+    assert set(TextEncoderSettings.model_fields) == own | {"kind", "source", "tokenizer", "revision", "preset"}
+    assert all(TextEncoderSettings(kind="huggingface", source="a/b", preset=name) for name in PRESETS)
+
+
 def test_a_models_own_defaults_come_before_ours_and_after_the_files(folder, planned):
     defaults = {
         "sampler": "euler",

@@ -83,6 +83,21 @@ ONE_FAULT = {
     ),
     "model folder missing": ("./tiny", "./nowhere", "w.yaml:6:10: models.image"),
     "unknown built-in model": ("./tiny", "builtin/imag", "w.yaml:6:10: models.image: no built-in model `builtin/imag`"),
+    "text encoder without source": (
+        "image: ./tiny",
+        "image: {source: ./tiny, text_encoder: {kind: huggingface}}",
+        "w.yaml:6:41: models.image.text_encoder: the kind huggingface needs a `source`",
+    ),
+    "unknown text encoder": (
+        "image: ./tiny",
+        "image: {source: ./tiny, text_encoder: {kind: hugingface}}",
+        "models.image.text_encoder.kind: unknown text encoder `hugingface`; did you mean `huggingface`?",
+    ),
+    "option of another text encoder": (
+        "image: ./tiny",
+        "image: {source: ./tiny, text_encoder: {kind: builtin, layer: 2}}",
+        "models.image.text_encoder: the kind builtin takes no layer",
+    ),
     "unknown model": (
         "{stage: encode}",
         "{stage: encode, model: imag}",
