@@ -79,7 +79,8 @@ def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(make_plan):
     assert_same(local, ray)
 
 
-@pytest.mark.parametrize("then", [pytest.param("raise", marks=pytest.mark.slow), "crash"])
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["raise", "crash"])
 def test_a_sample_that_fails_or_crashes_is_alone_in_the_dead_letters(make_plan, then: str):
     plan = fragile.with_fragile(make_plan(prompts=4), "三只猫", then)
     result = run(plan, RAY, lambda event: None)
