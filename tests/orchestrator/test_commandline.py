@@ -240,3 +240,16 @@ def until_ready(stream: io.TextIOBase, text: str) -> None:
         if line.startswith(text):
             return
     raise AssertionError("the process ended early")
+
+
+def test_the_reference_explains_every_key_and_stage():
+    from orchestrator import settings
+    from orchestrator.commandline.placing import ClusterSettings
+
+    text = (Path(__file__).parents[2] / "docs" / "workflow.md").read_text(encoding="utf-8")
+    models = [
+        each for each in vars(settings).values() if isinstance(each, type) and issubclass(each, settings.Settings)
+    ]
+    keys = {field.alias or name for model in [*models, ClusterSettings] for name, field in model.model_fields.items()}
+    assert [key for key in sorted(keys) if f"`{key}" not in text and f"{key}:" not in text] == []
+    assert all(f"`{stage}`" in text for stage in settings.STEPS)
