@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -43,17 +42,19 @@ def test_a_file_holds_the_picture_and_what_made_it(name: str, tmp_path: Path):
     assert error == 0 if name == "png" else error < 6
 
 
-@pytest.mark.parametrize("name", IMAGE_FORMATS)
-def test_equal_input_gives_equal_bytes_in_any_process(name: str, tmp_path: Path):
-    here, there = tmp_path / "here", tmp_path / "there"
-    resolve(EXPORTERS, name)(picture(), here, FACTS)
-    code = (
-        "import json, pathlib, sys; from orchestrator.catalog import EXPORTERS, resolve;"
-        "from tests.orchestrator.test_exporters_image import FACTS, picture;"
-        f"resolve(EXPORTERS, '{name}')(picture(), pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]))"
-    )
-    subprocess.run([sys.executable, "-c", code, str(there), json.dumps(FACTS)], check=True, cwd=Path.cwd())
-    assert here.read_bytes() == there.read_bytes()
+def test_equal_input_gives_equal_bytes_in_any_process(tmp_path: Path):
+    write_all(tmp_path / "here")
+    code = "import sys; from tests.orchestrator.test_exporters_image import write_all; write_all(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "there")], check=True, cwd=Path(__file__).parents[2])
+    for name in IMAGE_FORMATS:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+
+
+def write_all(folder: Path | str) -> None:
+    """The test picture in every format."""
+    Path(folder).mkdir()
+    for name in IMAGE_FORMATS:
+        resolve(EXPORTERS, name)(picture(), Path(folder) / name, FACTS)
 
 
 def test_what_exif_cannot_hold_leaves_the_workflow_out_and_says_so(tmp_path: Path):
