@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from orchestrator.catalog import EXPORTERS, STAGES
@@ -16,6 +17,8 @@ from orchestrator.plan import Plan, Pool, Step, sample_id
 from orchestrator.spec import WorkflowSpec
 from orchestrator.validation import cells_of, substitute
 
+MEDIA = "media"
+"""The folder of a run folder that holds what was made."""
 BATCH_TOKENS = 4096
 """Default batches of generate and extrapolate hold at most so many tokens; more rarely pays (docs/workflow.md)."""
 
@@ -151,21 +154,30 @@ def _pools(steps: list[Step], spec: WorkflowSpec, where: Placement) -> dict[str,
 
 
 def _check_files(spec: WorkflowSpec, plan: Plan) -> None:
-    """Report samples that would be written to one file, case left aside, and names that are too long."""
+    """Report samples that would be written to one file, case left aside, names that are too long, and links outside."""
     taken: dict[str, str] = {}
+    parents: set[str] = set()
     for step in plan.steps:
         if step.stage != "export":
             continue
         at = ("steps", step.name, "path") if "path" in spec.raw[step.name] else ("steps", step.name)
         try:
-            clash = _clash(plan, step, taken)
+            clash = _clash(plan, step, taken, parents)
         except ValueError as error:
             clash = str(error)
         if clash:
             spec.document.report(at, clash)
+    folder = Path(plan.output)
+    if (folder / MEDIA).exists():
+        home = folder.resolve()
+        for parent in sorted(parents):
+            target = (folder / MEDIA / parent).resolve()
+            if not target.is_relative_to(home):
+                spec.document.report(("output",), f"{folder / MEDIA / parent} is a link that leads to {target}")
 
 
-def _clash(plan: Plan, step: Step, taken: dict[str, str]) -> str:
+def _clash(plan: Plan, step: Step, taken: dict[str, str], parents: set[str]) -> str:
+    """What is wrong with the files of a step, or nothing. Adds them to `taken`, and their folders to `parents`."""
     for cell in plan.cells(step):
         suffix = str(EXPORTERS[str(substitute(step.options["format"], dict(cell)))].facts["suffix"])
         for prompt in plan.prompts:
@@ -173,6 +185,7 @@ def _clash(plan: Plan, step: Step, taken: dict[str, str]) -> str:
                 name = sample_id(prompt.id, repetition, step.repetitions, cell)
                 fields = fields_of(name, prompt.id, step.name, repetition, dict(cell), suffix)
                 file = file_name(str(step.options["path"]), fields)
+                parents.add(file.rpartition("/")[0])
                 other = taken.setdefault(file.casefold(), f"sample `{name}` of step `{step.name}`")
                 if other != f"sample `{name}` of step `{step.name}`":
                     return (

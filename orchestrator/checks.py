@@ -66,6 +66,15 @@ def check_model_names(document: Document, steps: Mapping[str, Any], known: Seque
             document.report(("steps", name, "model"), f"unknown model `{own}`; {nearest(own, known)}")
 
 
+def check_reserved_names(document: Document, names: Sequence[str]) -> None:
+    """Report models that are named like a pool, since `--workers` could mean either."""
+    for name in names:
+        if name in {"text", "export"}:
+            document.report(
+                ("models", name), f"`{name}` names the workers of a stage; call the model otherwise", at_key=True
+            )
+
+
 def choose_models(
     document: Document, steps: Mapping[str, Any], graph: Graph, models: Mapping[str, PlannedModel], known: Sequence[str]
 ) -> dict[str, str]:

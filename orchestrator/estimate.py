@@ -51,8 +51,10 @@ class StepEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A plan's cost. seconds: of the slowest pool, and the start. memory_bytes: pool -> one worker, all included.
+    """A plan's cost.
 
+    seconds: of the slowest pool (of all together, where they share the cores of one process), and the start.
+    memory_bytes: pool -> one worker, all included.
     limit_bytes: what one worker may use; None when the machine is not this one or cannot be asked.
     """
 
@@ -80,7 +82,8 @@ def estimate(spec: WorkflowSpec, plan: Plan, where: Placement) -> Estimate:
     seconds = None
     if all(entry is not None for entries in by_pool.values() for entry in entries):
         busy = [sum(entry or 0 for entry in entries) / plan.pools[pool].workers for pool, entries in by_pool.items()]
-        seconds = START_SECONDS + max(busy)
+        shares_cores = where.kind == "cpu" and where.chosen_executor() == "local"
+        seconds = START_SECONDS + (sum(busy) if shares_cores else max(busy))
     return Estimate(
         steps=steps,
         seconds=seconds,

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.settings import STEPS, WorkflowFile
 
-IDENTIFIER = "https://parhelion.dev/schema/workflow-1.json"
+IDENTIFIER = "urn:parhelion:schema:workflow-1"
 REFERENCE = {"type": "string", "pattern": r"^\$\{\s*matrix\.[A-Za-z][A-Za-z0-9_-]*\s*\}$"}
 FIXED = {"stage", "from", "model", "batch_size", "path"}
 """Keys of a step that cannot change within a matrix."""

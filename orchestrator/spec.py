@@ -15,6 +15,7 @@ from orchestrator.checks import (
     check_model_names,
     check_paths,
     check_references,
+    check_reserved_names,
     check_steps,
     choose_models,
     prompt_limit,
@@ -100,6 +101,7 @@ def check_workflow(document: Document, path: Path, *, fetch: bool = False) -> Wo
     if isinstance(models_section, ModelsSettings):
         models = describe_models(document, models_section.models, path.parent, fetch)
     known = list(raw["models"]) if isinstance(raw.get("models"), dict) else []
+    check_reserved_names(document, known)
     check_model_names(document, raw_steps, known)
     graph = read_graph(document, raw_steps)
     chosen: dict[str, str] = {}

@@ -29,7 +29,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Turns a YAML workflow and a list of prompts into files.",
 )
 
 Workflow = Annotated[Path, typer.Argument(help="the workflow file, for example workflows/image.yaml")]
@@ -46,6 +45,23 @@ Output = Annotated[str | None, typer.Option(metavar="FOLDER", help="run folder, 
 Limit = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="only the first N prompts, in a run folder of their own")
 ]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"parhelion {version('parhelion')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Turns a YAML workflow and a list of prompts into files."""
 
 
 @app.command()

@@ -105,6 +105,13 @@ def test_plan_narrows_to_the_first_prompts_in_a_folder_of_their_own(workflow, ca
     assert (values["prompts"], values["output"]) == (2, "elsewhere")
 
 
+def test_the_version_is_that_of_the_package(capsys):
+    from importlib.metadata import version
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"parhelion {version('parhelion')}\n"
+
+
 def test_list_has_one_line_for_each_name(capsys):
     for kind in KINDS:
         assert main(["list", kind]) == 0

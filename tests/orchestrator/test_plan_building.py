@@ -10,6 +10,7 @@ from planning import GOOD, write_model
 from modalities.catalog import SAMPLERS, SCHEDULES
 from orchestrator.building import build_plan
 from orchestrator.catalog import STAGES
+from orchestrator.errors import WorkflowError
 from orchestrator.fingerprint import canonical, fingerprint_of
 from orchestrator.options import SAMPLING_DEFAULTS
 from orchestrator.placement import Placement
@@ -211,3 +212,14 @@ def test_ids_of_every_script_give_files(folder):
     task = next(task for task in plan.tasks() if task.step == "files")
     assert [sample.prompt_id for sample in plan.samples(task)] == ["a/b", "犬", "CON"]
     assert [sample.id.split("-")[0] for sample in plan.samples(task)] == ["a", "犬", "CON"]
+
+
+def test_a_link_out_of_the_run_folder_is_refused(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "w.yaml").write_text(GOOD.replace("format: png", 'format: png, path: "a/{id}{suffix}"'), encoding="utf-8")
+    (folder / "outside").mkdir()
+    (folder / "runs/hello/media").mkdir(parents=True)
+    build_plan(read_workflow(folder / "w.yaml"), Placement(), hash_weights=False)
+    (folder / "runs/hello/media/a").symlink_to(folder / "outside")
+    with pytest.raises(WorkflowError, match="runs/hello/media/a is a link that leads to"):
+        build_plan(read_workflow(folder / "w.yaml"), Placement(), hash_weights=False)

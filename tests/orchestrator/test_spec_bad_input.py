@@ -98,6 +98,11 @@ ONE_FAULT = {
         "image: {source: ./tiny, text_encoder: {kind: builtin, layer: 2}}",
         "models.image.text_encoder: the kind builtin takes no layer",
     ),
+    "model named like a pool": (
+        "image: ./tiny",
+        "export: ./tiny",
+        "w.yaml:6:3: models.export: `export` names the workers of a stage; call the model otherwise",
+    ),
     "unknown model": (
         "{stage: encode}",
         "{stage: encode, model: imag}",
