@@ -43,7 +43,7 @@ CONFIGURATIONS: dict[str, dict[str, int]] = {
     "0.2M": {"hidden_size": 64, "num_layers": 2, "num_attention_heads": 4, "num_kv_heads": 2},
     "4M": {"hidden_size": 192, "num_layers": 6, "num_attention_heads": 6, "num_kv_heads": 2},
     "10M": {"hidden_size": 256, "num_layers": 8, "num_attention_heads": 8, "num_kv_heads": 4},
-    "37M": {"hidden_size": 512, "num_layers": 8, "num_attention_heads": 8, "num_kv_heads": 8},
+    "41M": {"hidden_size": 512, "num_layers": 8, "num_attention_heads": 8, "num_kv_heads": 8},
 }
 
 
