@@ -1,0 +1,1 @@
+"""How each kind of media is made: text encoders, generators, codecs, training. See docs/architecture.md."""

@@ -94,7 +94,8 @@ class MissingExtra(ParhelionError):
         self.purpose = purpose
 
     def __str__(self) -> str:
-        return f"{self.purpose} needs the package {self.package}; install it with: pip install 'parhelion[{self.extra}]'"
+        command = f"pip install 'parhelion[{self.extra}]'"
+        return f"{self.purpose} needs the package {self.package}; install it with: {command}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,0 +1,1 @@
+"""Codecs: media to latents and back."""
