@@ -36,6 +36,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/prompt_following.py
 	$(BIN)/python benchmarks/extrapolation.py
 	$(BIN)/python benchmarks/kill_and_resume.py
+	$(BIN)/python benchmarks/planning.py
 
 clean:
 	rm -rf runs build .pytest_cache .mypy_cache .ruff_cache
