@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -139,7 +139,7 @@ def _finish(
     """Everything that a run does in its folder once the folder is held; answers the run and its page."""
     claim(folder, plan)
     remove_strays(folder)
-    _describe(folder, plan)
+    plan = _described(folder, plan)
     going = _Run(plan, placement, folder, Ledger(plan, folder), Clock(plan), predicted)
     going.execute(token, observer)
     going.ledger.conclude()
@@ -161,7 +161,15 @@ def _executor(placement: Placement, folder: Path, token: str) -> Executor:
     )
 
 
-def _describe(folder: Path, plan: Plan) -> None:
-    """Write down what will be made: the plan as resolved, and the workflow as written."""
+def _described(folder: Path, plan: Plan) -> Plan:
+    """Write down what will be made: the plan as resolved, and the workflow as it was first written.
+
+    Comments are not part of a plan's identity but of the text inside every file, so a resumed run keeps the first text.
+    """
+    path = folder / "workflow.yaml"
+    if path.exists():
+        plan = replace(plan, workflow_text=path.read_text(encoding="utf-8"))
+    else:
+        write_aside(path, plan.workflow_text)
     write_aside(folder / "plan.json", plan_to_json(plan))
-    write_aside(folder / "workflow.yaml", plan.workflow_text)
+    return plan

@@ -57,3 +57,14 @@ def test_a_killed_run_ends_as_an_undisturbed_one(make_plan, tmp_path: Path, exec
     assert (finished.folder / "manifest.jsonl").read_bytes() == (whole.folder / "manifest.jsonl").read_bytes()
     assert not list(finished.folder.rglob("*.part"))
     assert not (finished.folder / "journal.jsonl").exists()
+
+
+def test_a_comment_added_between_two_halves_changes_no_file(make_plan, tmp_path: Path):
+    plan = make_plan(prompts=2)
+    first = run(plan, Placement(), lambda event: None)
+    before = media_of(first.folder)
+    next(iter((first.folder / "media").rglob("*.png"))).unlink()
+    commented = dataclasses.replace(plan, workflow_text="# a remark\n" + plan.workflow_text)
+    second = run(commented, Placement(), lambda event: None)
+    assert second.made == 1
+    assert media_of(second.folder) == before
