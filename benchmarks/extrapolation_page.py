@@ -27,7 +27,7 @@ def write_page(
     """Write docs/extrapolation.md and docs/pictures/extrapolation/."""
     folder = docs / "pictures" / "extrapolation"
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = _chosen(results)
+    chosen = list(range(min(SHOWN, len(results["prompts"]))))
     for size, rows in shown.items():
         grid(native, rows, chosen).save(folder / f"{size}.webp", quality=80, method=6)
     parts = [_head(results, source)]
@@ -54,12 +54,6 @@ def grid(native: Tensor, rows: Mapping[str, Tensor], chosen: list[int]) -> Image
             inset = ((width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2)
             canvas.paste(Image.fromarray(np.ascontiguousarray(picture)), (left + inset[0], top + inset[1]))
     return canvas
-
-
-def _chosen(results: dict[str, Any]) -> list[int]:
-    """Prompts for the grid: those that the native model follows come first."""
-    follows = results["follows_natively"]
-    return sorted(range(len(follows)), key=lambda i: (not follows[i], i))[:SHOWN]
 
 
 def _area(results: dict[str, Any], size: str) -> float:
@@ -102,15 +96,14 @@ def _best(start: str, rows: Mapping[str, Mapping[str, float]]) -> str:
 
 def _head(results: dict[str, Any], source: Path) -> str:
     rows, columns = results["native"]
-    followed, total = sum(results["follows_natively"]), len(results["follows_natively"])
+    total = len(results["prompts"])
     return f"""# Resolution extrapolation with the built-in image model
 
 Written by `python benchmarks/extrapolation.py`; the numbers are in `benchmarks/results/{source.name}`. Do not
 edit.
 
-The built-in model was trained at {rows} x {columns} and nothing else. Each of {total} prompts is made at that
-size, then larger, in every way that the `extrapolate` step knows. {followed} native pictures show what was
-asked, and the tables are over those.
+The built-in model was trained at {rows} x {columns} and nothing else. Of {results["tried"]} prompts made at that
+size, {total} whose picture shows what was asked are made larger, in every way that the `extrapolate` step knows.
 
 - **follows**: averaged down to {rows} x {columns}, the large picture still shows the thing asked for (nearest
   training sprite).
@@ -132,19 +125,24 @@ def _meaning() -> str:
 Rotary positions tell the model how far apart two tokens are, in waves of many lengths. At a larger size the
 distances go beyond what training has shown. **none** leaves them so, and the model sees several pictures' worth
 of room, which it likes to fill with several objects. **position-interpolation** squeezes all distances into the
-trained range: one object, well placed, but neighbours look closer than they ever were, which softens or breaks
-fine detail. **ntk-aware** stretches slow waves, which place things, and leaves fast ones, which draw them.
-**frequency-aware** interpolates exactly up to the wave that spans the trained picture. **time-aware** starts as
-interpolation, while the layout forms out of noise, and ends as NTK, while detail is drawn; **watershed** is the
-same idea as one switch, at t = 0.3.
+trained range: one object, well placed, but neighbours look closer than they ever were. **ntk-aware** stretches
+slow waves, which place things, and leaves fast ones, which draw them. **frequency-aware** interpolates exactly up
+to the wave that spans the trained picture. **time-aware** starts near interpolation, while the layout forms out
+of noise, and ends as NTK, while detail is drawn; **watershed** is the same idea as one switch, at t = 0.3.
+
+All but interpolation leave the fastest wave as it is: one turn in 2 pi tokens, whatever the base. In a model
+with 64 tokens a side that wave draws detail. The built-in model has 8 tokens a side, so the fastest wave turns
+about once over the whole picture and is the one that places things; left alone, it places them twice. So from
+noise the table speaks for interpolation here, and says little about large models: the authors of Lumina-Next
+found time-aware best on theirs, and their released code uses the watershed.
 
 From an earlier result the layout is given, so the method matters less and strength more: low strength keeps the
 native picture and sharpens it, high strength draws it anew and may repeat it. *Proportional attention* keeps
-attention as peaked as in training when there are more tokens. *Context drop* pools keys and values, most at t =
-0: it trades detail for time, and pays only where attention is the larger part of the work, which it is not in a
+attention as peaked as in training when there are more tokens. *Context drop* pools keys and values, most at
+t = 0: it trades detail for time, and pays where attention is the larger part of the work, which it is not in a
 model this small.
 
-A rule that holds for models of this kind: for a picture that shall look like the native one but larger, make
-the native one first and extrapolate it with time-aware at strength 0.5 to 0.6; go from noise only when the
-larger canvas shall be composed anew.
+To choose, with the built-in model: for the native picture in large, make the native one first and extrapolate
+from it at strength 0.5 to 0.6; from noise, take position-interpolation. In every case compare with
+"enlarged (no model)": a way is worth its time when it follows as well and has more detail.
 """
