@@ -87,7 +87,8 @@ class NextDiT(nn.Module):
         self.cap_embedder = nn.Sequential(nn.LayerNorm(config.cap_feat_dim), nn.Linear(config.cap_feat_dim, width))
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_layer = FinalLayer(config)
-        self.reset_parameters()
+        if not self.pad_token.is_meta:  # there, normal_ would import torch's compiler for nothing: 2 s a worker
+            self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
