@@ -39,6 +39,8 @@ from modalities.training.corpora import packages
 from modalities.training.corpora.concepts import CONCEPTS
 from modalities.training.corpora.sprites import load_sprites
 
+PLACING = "position-interpolation"
+"""The method that is tried at several strengths besides 0.6: the one that keeps a small model's objects whole."""
 TRIED = 3
 """Prompts made natively for each one that is kept, because only pictures that show what was asked are compared."""
 FOREGROUND = 18.0
@@ -65,7 +67,8 @@ def ways() -> list[Way]:
         found.append(Way(f"{method}, proportional attention", proportional))
     found.append(Way("time-aware, context drop 0.5", Extrapolation(method="time-aware", context_drop=0.5)))
     found += [Way(f"{method}, strength 0.6", Extrapolation(method=method), 0.6) for method in methods]
-    found += [Way(f"time-aware, strength {s}", Extrapolation(method="time-aware"), s) for s in (0.5, 0.7)]
+    found += [Way(f"{PLACING}, strength {s}", Extrapolation(method=PLACING), s) for s in (0.3, 0.5, 0.7)]
+    found.append(Way("time-aware, strength 0.3", Extrapolation(method="time-aware"), 0.3))
     return found
 
 

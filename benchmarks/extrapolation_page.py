@@ -13,7 +13,7 @@ from torch import Tensor
 
 SHOWN = 6
 """Prompts in a grid."""
-MARGIN = 190
+MARGIN = 180
 """Width of the names beside a grid, in pixels."""
 
 
@@ -143,6 +143,6 @@ t = 0: it trades detail for time, and pays where attention is the larger part of
 model this small.
 
 To choose, with the built-in model: for the native picture in large, make the native one first and extrapolate
-from it at strength 0.5 to 0.6; from noise, take position-interpolation. In every case compare with
-"enlarged (no model)": a way is worth its time when it follows as well and has more detail.
+from it with position-interpolation at low strength; from noise, take position-interpolation too. In every case
+compare with "enlarged (no model)": a way is worth its time when it follows as well and has more detail.
 """
