@@ -138,7 +138,7 @@ def read_or_make_pool(training: GeneratorTraining, codec: ImageAutoencoder, devi
         return pool
     sprites = load_sprites(Path(training.corpora))
     names = load_names(Path(training.corpora))
-    captions, rows = scene_captions(names, len(sprites), data.scenes, data.seed, data.captions)
+    captions, rows = scene_captions(names, len(sprites), data.scenes, data.seed, data.captions, data.free_captions)
     latents = scene_latents(codec, sprites, data.scenes, data.seed, data.jitter, device)
     tokens, starts = encode_captions(captions, training.text_encoder, data.workers)
     pool = Pool(latents, rows, tokens, starts)

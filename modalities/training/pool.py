@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from modalities.contracts import Codec, Conditioning
-from modalities.training.corpora.captions import caption
+from modalities.training.corpora.captions import caption, free_caption
 from modalities.training.corpora.compose import compose, draw_scene, to_media
 from modalities.training.corpora.names import Names
 from modalities.training.corpora.sprites import Sprites
@@ -54,14 +54,20 @@ class Pool:
         return Conditioning(tokens=tokens, mask=mask)
 
 
-def scene_captions(names: Names, concepts: int, number: int, seed: int, each: int) -> tuple[list[str], Tensor]:
-    """Unique captions (the empty one first) of the scenes 0..number-1, and their rows `[number, each]`."""
+def scene_captions(
+    names: Names, concepts: int, number: int, seed: int, each: int, free: int
+) -> tuple[list[str], Tensor]:
+    """Unique captions (the empty one first) of the scenes 0..number-1, and their rows `[number, each + free]`.
+
+    each: captions of every scene from `phrases.py`. free: further ones in the wordings of `paraphrases.py`.
+    """
     known: dict[str, int] = {"": 0}
-    rows = torch.zeros(number, each, dtype=torch.long)
+    rows = torch.zeros(number, each + free, dtype=torch.long)
     for index in range(number):
         scene = draw_scene(seed, index, concepts)
-        for i in range(each):
-            text = caption(scene, names, seed, index, i)
+        for i in range(each + free):
+            plain = i < each
+            text = (caption if plain else free_caption)(scene, names, seed, index, i if plain else i - each)
             rows[index, i] = known.setdefault(text, len(known))
     return list(known), rows
 

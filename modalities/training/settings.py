@@ -28,13 +28,15 @@ class CodecData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorData:
-    """scenes: pictures in the pool. captions: captions of each. seed: decides both. workers: processes that encode.
+    """scenes: pictures in the pool. captions: captions of each. free_captions:
+    more of each, in freer wordings. seed: decides both. workers: processes that encode.
 
     jitter: largest shift of an object in pixels. Little of it is learnt sooner: 1 pixel is an eighth of a token.
     """
 
     scenes: int = 48000
     captions: int = 2
+    free_captions: int = 2
     seed: int = 23
     jitter: float = 1.0
     workers: int = 2

@@ -9,11 +9,37 @@ import numpy as np
 from modalities.training.corpora.compose import Scene
 from modalities.training.corpora.concepts import CONCEPTS
 from modalities.training.corpora.names import Names
+from modalities.training.corpora.paraphrases import PARAPHRASES
 from modalities.training.corpora.phrases import LANGUAGES, PHRASES, Phrases
 
 EMOJI_SHARE = 0.12
 ENGLISH_SHARE = 0.18
 KEYWORD_SHARE = 0.08
+FREE_SHARE = 0.75
+"""Captions with a freer wording, where they are asked for."""
+
+
+def free_caption(scene: Scene, names: Names, seed: int, index: int, number: int) -> str:
+    """One caption of a scene, mostly in the freer wordings of `paraphrases.py`. It says what `caption` says."""
+    rng = np.random.default_rng((seed, index, 3, number))
+    languages = [language for language in LANGUAGES if language in names.names]
+    language = "en" if rng.random() < ENGLISH_SHARE else str(rng.choice(languages))
+    phrases, free = PHRASES[language], PARAPHRASES[language]
+    if rng.random() < EMOJI_SHARE:
+        text = CONCEPTS[scene.concept] * scene.count
+    else:
+        word = str(rng.choice(list(names.names[language][scene.concept])))
+        if scene.count > 1 or scene.tint is not None or rng.random() > FREE_SHARE:
+            text = _subject(word, scene, language, rng)
+        else:
+            text = _article(str(rng.choice(list(free.frames))), word, language).format(x=word)
+    if scene.says_style:
+        text = str(rng.choice(list(phrases.three_d if scene.style == "3d" else phrases.flat))).format(s=text)
+    if scene.says_background:
+        patterns = free.backgrounds if rng.random() < FREE_SHARE else phrases.backgrounds
+        colours = {"c": phrases.colours[scene.background], "b": free.colours[scene.background]}
+        text = str(rng.choice(list(patterns))).format(s=text, **colours)
+    return text
 
 
 def caption(scene: Scene, names: Names, seed: int, index: int, number: int, concepts: Sequence[str] = CONCEPTS) -> str:
@@ -37,6 +63,8 @@ def templates() -> frozenset[str]:
     for phrases in PHRASES.values():
         for group in ("frames", "two", "three", "tints", "backgrounds", "three_d", "flat"):
             found.update(getattr(phrases, group))
+    for free in PARAPHRASES.values():
+        found.update((*free.frames, *free.backgrounds))
     return frozenset(found)
 
 
@@ -61,11 +89,14 @@ def _subject(word: str, scene: Scene, language: str, rng: np.random.Generator) -
         word = pattern.format(x=word, c=phrases.colours[scene.tint])
     if scene.count == 1:
         pattern = str(rng.choice(list(phrases.frames)))
-        if language == "en" and " a {x}" in f" {pattern}" and word[:1].lower() in "aeiou":
-            pattern = pattern.replace("a {x}", "an {x}")
-        return pattern.format(x=word)
+        return _article(pattern, word, language).format(x=word)
     pattern = str(rng.choice(list(phrases.two if scene.count == 2 else phrases.three)))
     return pattern.format(x=plural(word) if language == "en" else word)
+
+
+def _article(pattern: str, word: str, language: str) -> str:
+    vowel = language == "en" and word[:1].lower() in "aeiou"
+    return f" {pattern}".replace(" a {x}", " an {x}")[1:] if vowel else pattern
 
 
 def _add(text: str, scene: Scene, phrases: Phrases, rng: np.random.Generator) -> str:

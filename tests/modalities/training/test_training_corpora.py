@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modalities.training.corpora.captions import caption, plural, templates
+from modalities.training.corpora.captions import caption, free_caption, plural, templates
 from modalities.training.corpora.compose import PICTURE, Scene, SceneMix, compose, draw_scene, dye, to_media
 from modalities.training.corpora.concepts import BACKGROUNDS, CONCEPTS, TINTS
 from modalities.training.corpora.names import Names, load_names
 from modalities.training.corpora.packages import fetch, unpack
+from modalities.training.corpora.paraphrases import PARAPHRASES
 from modalities.training.corpora.phrases import LANGUAGES, PHRASES
 from modalities.training.corpora.sprites import SIDE, Sprites, load_sprites
 
@@ -111,6 +112,19 @@ def test_captions_say_what_they_should_in_every_language(names: Names) -> None:
     assert not any("green" in caption(silent, names, 9, i, 0) for i in range(200))
 
 
+def test_free_captions_say_the_same_in_other_words(names: Names) -> None:
+    scene = Scene(3, "3d", "blue", 1, None, says_background=True)
+    found = [free_caption(scene, names, 9, i, 0) for i in range(600)]
+    assert found == [free_caption(scene, names, 9, i, 0) for i in range(600)]
+    assert len(set(found)) > 450
+    for language in LANGUAGES:
+        said = [text for text in found if f"{language} 3" in text]
+        colours = {PHRASES[language].colours["blue"], PARAPHRASES[language].colours["blue"]}
+        assert said, language
+        assert all(any(colour in text for colour in colours) for text in said), language
+    assert not any(sign in text for text in found for sign in "{}|")
+
+
 def test_captions_of_several_objects_name_the_number(names: Names) -> None:
     emoji = {caption(Scene(2, count=3), names, 1, i, 0) for i in range(300)}
     assert CONCEPTS[2] * 3 in emoji
@@ -125,6 +139,11 @@ def test_every_language_has_the_same_slots() -> None:
         assert all("{s}" in p and "{c}" in p for p in phrases.backgrounds), language
         assert all("{s}" in p for p in (*phrases.three_d, *phrases.flat)), language
         assert phrases.backgrounds[0] in templates()
+        free = PARAPHRASES[language]
+        assert list(free.colours) == list(BACKGROUNDS), language
+        assert all("{x}" in p for p in free.frames), language
+        assert all("{s}" in p and ("{b}" in p or "{c}" in p) for p in free.backgrounds), language
+        assert free.backgrounds[0] in templates()
 
 
 PLURALS = {
