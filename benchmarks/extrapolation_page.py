@@ -145,4 +145,7 @@ model this small.
 To choose, with the built-in model: for the native picture in large, make the native one first and extrapolate
 from it with position-interpolation at low strength; from noise, take position-interpolation too. In every case
 compare with "enlarged (no model)": a way is worth its time when it follows as well and has more detail.
+
+A panorama is another matter: interpolation stretches one object over it, and the methods that keep the fastest
+wave fill it with two. Which of the two is wanted is a question of taste, not of the table.
 """
