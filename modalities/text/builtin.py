@@ -26,12 +26,12 @@ from modalities.text.files import (
     TABLE_FILE,
     TOKENIZER_FILE,
     read_json,
-    read_weights,
 )
 from modalities.text.lexicon import UNSPACED, Lexicon, is_foreign_script, script_of, words_of
 from modalities.text.network import SENTENCE, SentenceNetwork
 from modalities.text.quantised import PackedTable, restore_matrix
 from modalities.text.tokenizer import SPACE, UNKNOWN, read_tokenizer
+from modalities.weights.checkpoint import read_tensors
 
 FOLDER = Path(__file__).parent.parent / "weights" / "text"
 HALFWIDTH_KANA = re.compile("[\uff65-\uff9f]+")
@@ -49,8 +49,8 @@ class BuiltinText:
 
     def __init__(self, folder: Path = FOLDER, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32):
         """Read the weights in `folder`; CheckpointError when a file is missing or damaged."""
-        network = read_weights(folder / NETWORK_FILE)
-        table = read_weights(folder / TABLE_FILE)
+        network = read_tensors(folder / NETWORK_FILE)
+        table = read_tensors(folder / TABLE_FILE)
         self.device, self.dtype = torch.device(device), dtype
         self.tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
         self.emoji = EmojiNames(read_json(folder / EMOJI_FILE))

@@ -1,4 +1,4 @@
-"""Files of the built-in text encoder: names, and readers that say which file is wrong."""
+"""Files of the built-in text encoder: names, and a reader of the compressed ones that says which file is wrong."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
 from modalities.contracts import CheckpointError
 
 TABLE_FILE = "table.safetensors"
@@ -18,16 +14,6 @@ NETWORK_FILE = "network.safetensors"
 TOKENIZER_FILE = "tokenizer.json.gz"
 EMOJI_FILE = "emoji.json.gz"
 LEXICON_FILE = "lexicon.json.gz"
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file; CheckpointError names the file that is missing or damaged."""
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"text encoder file {path} is missing; install the package again") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"text encoder file {path} is damaged: {error}") from error
 
 
 def read_json(path: Path) -> Any:
