@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 class Entry:
     """A name's target as `module:attribute`, one line of description, and facts for planning, which imports nothing.
 
-    Facts by table. modality: axes (their names), largest (limit of each axis). sampler: evaluations (of the network,
+    Facts by table. modality: axes (their names), largest (limit of each axis), rate (units of the first axis a second).
+    sampler: evaluations (of the network,
     for a step), order, options (names it takes, separated by spaces). schedule: options. generator: cost (the module
     that counts parameters, FLOPs and bytes). codec: stride. text encoder: longest_prompt (characters).
     """
@@ -28,6 +29,27 @@ class Entry:
 MODALITIES: dict[str, Entry] = {
     "image": Entry(
         "modalities.image:IMAGE", "still pictures; axes row and column", {"axes": "height width", "largest": 16384}
+    ),
+    "video": Entry(
+        "modalities.video:VIDEO",
+        "short videos; axes frame, row and column",
+        {"axes": "frames height width", "largest": 4096, "rate": 8},
+    ),
+    "multi-view": Entry(
+        "modalities.multi_view:MULTI_VIEW",
+        "views of one object; axes view, row and column",
+        {"axes": "views height width", "largest": 4096},
+    ),
+    "audio": Entry(
+        "modalities.audio:AUDIO", "sounds of 16 kHz; one axis", {"axes": "samples", "largest": 9_600_000, "rate": 16000}
+    ),
+    "music": Entry(
+        "modalities.music:MUSIC", "longer sounds; one axis", {"axes": "samples", "largest": 19_200_000, "rate": 16000}
+    ),
+    "point-cloud": Entry(
+        "modalities.point_cloud:POINT_CLOUD",
+        "coloured points without order; one axis",
+        {"axes": "points", "largest": 65536},
     ),
 }
 
@@ -140,6 +162,9 @@ OBJECTIVES: dict[str, Entry] = {
     ),
 }
 
+CORPORA: dict[str, Entry] = {}
+"""What generators are trained on; targets are `load(folder, **data) -> Corpus` (`modalities.training.corpus`)."""
+
 TABLES: dict[str, dict[str, Entry]] = {
     "modality": MODALITIES,
     "sampler": SAMPLERS,
@@ -149,6 +174,7 @@ TABLES: dict[str, dict[str, Entry]] = {
     "codec": CODECS,
     "text encoder": TEXT_ENCODERS,
     "objective": OBJECTIVES,
+    "corpus": CORPORA,
 }
 
 

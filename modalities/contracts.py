@@ -171,7 +171,11 @@ class Generator(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modality:
-    """What makes one kind of media: axes, limits, defaults and the names of its exporter."""
+    """What makes one kind of media: axes, limits, defaults and the names of its exporters.
+
+    rate: media units a second along the first axis (frames of a video, samples of a sound); 0 where there is no time.
+    is_bytes: media leave the decode stage as uint8 (pictures); otherwise as float32 in -1..1.
+    """
 
     name: str
     axes: tuple[str, ...]
@@ -180,3 +184,5 @@ class Modality:
     default_size: Size
     largest_size: Size
     defaults: GenerateOptions
+    rate: float = 0.0
+    is_bytes: bool = True

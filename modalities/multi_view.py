@@ -1,0 +1,15 @@
+"""Views of one object from all around: three axes, views before rows before columns."""
+
+from __future__ import annotations
+
+from modalities.contracts import GenerateOptions, Modality
+
+MULTI_VIEW = Modality(
+    name="multi-view",
+    axes=("view", "row", "column"),
+    media_channels=3,
+    formats=("frames", "contact-sheet", "gif", "mp4"),
+    default_size=(8, 64, 64),
+    largest_size=(64, 4096, 4096),
+    defaults=GenerateOptions(),
+)
