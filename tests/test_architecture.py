@@ -16,7 +16,7 @@ FILES = sorted(path for package in ("modalities", "orchestrator") for path in (R
 ROWS: dict[str, tuple[str, ...]] = {
     "modalities.catalog": (),
     "modalities.contracts": (),
-    "modalities.flow": ("modalities.contracts",),
+    "modalities.flow": ("modalities.contracts", "modalities.catalog"),
     "modalities.text": ("modalities.contracts", "modalities.weights.checkpoint"),
     "modalities.codecs": (
         "modalities.contracts",
@@ -25,6 +25,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.weights.headers",
     ),
     "modalities.generators.nextdit": (
+        "modalities.contracts",
+        "modalities.catalog",
+        "modalities.flow",
+        "modalities.weights",
+    ),
+    "modalities.generators.flagdit": (
         "modalities.contracts",
         "modalities.catalog",
         "modalities.flow",
@@ -82,6 +88,8 @@ OUTSIDE: dict[str, set[str]] = {
     "modalities.generators.nextdit.config": set(),
     "modalities.generators.nextdit.layouts": set(),
     "modalities.generators.nextdit.cost": set(),
+    "modalities.generators.flagdit.config": set(),
+    "modalities.generators.flagdit.cost": set(),
     "modalities.text": {"torch", "transformers", "tokenizers"},
     "modalities.codecs": {"torch", "diffusers"},
     "modalities.training": {"torch", "PIL", "yaml"},

@@ -8,7 +8,8 @@ import torch
 
 from modalities.catalog import EXTRAPOLATIONS, SAMPLERS, SCHEDULES
 from modalities.contracts import Conditioning, Extrapolation, GenerateOptions, Generator, Guidance
-from modalities.generators.nextdit.generate import NextDiTGenerator, logit_normal_times, resize, uniform_times
+from modalities.flow.generation import resize
+from modalities.generators.nextdit.generate import NextDiTGenerator, logit_normal_times, uniform_times
 from modalities.generators.nextdit.model import NextDiT
 
 MakeModel = Callable[..., NextDiT]
