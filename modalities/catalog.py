@@ -135,6 +135,9 @@ GENERATORS: dict[str, Entry] = {
 }
 
 CODECS: dict[str, Entry] = {
+    "per-frame": Entry(
+        "modalities.codecs.per_frame:load", "a codec of pictures on every frame of a video or set of views"
+    ),
     "image-autoencoder": Entry(
         "modalities.codecs.image_autoencoder:load", "the built-in convolutional autoencoder", {"stride": 4}
     ),
@@ -162,7 +165,12 @@ OBJECTIVES: dict[str, Entry] = {
     ),
 }
 
-CORPORA: dict[str, Entry] = {}
+CORPORA: dict[str, Entry] = {
+    "sprite-motion": Entry(
+        "modalities.training.corpora.sprite_motion:load", "sprites that move in 13 ways, and animated emoji, as clips"
+    ),
+    "sprites": Entry("modalities.training.corpora.scenes:load", "emoji on plain backgrounds, for the image model"),
+}
 """What generators are trained on; targets are `load(folder, **data) -> Corpus` (`modalities.training.corpus`)."""
 
 TABLES: dict[str, dict[str, Entry]] = {

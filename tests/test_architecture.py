@@ -20,6 +20,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "modalities.text": ("modalities.contracts", "modalities.weights.checkpoint"),
     "modalities.codecs": (
         "modalities.contracts",
+        "modalities.catalog",
         "modalities.weights.checkpoint",
         "modalities.weights.description",
         "modalities.weights.headers",
