@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from modalities.training.corpora.compose import JITTER, compose, draw_scene, to_
 from modalities.training.corpora.sprites import Sprites
 from modalities.training.loop import LoopState
 from modalities.training.order import batch_indices, step_generator
+from modalities.training.sheets import save_sheet
 
 HELD_SEED_SHIFT = 1_000_003
 """Held-out pictures come from the training seed plus this, so none of them is ever trained on."""
@@ -107,15 +107,3 @@ class CodecTask:
         training |= {"seed": self.seed, "batch": self.batch, "noise": self.noise}
         note = {"kind": "image-autoencoder", "config": self.module.config.to_mapping(), "training": training}
         (folder / "codec.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-
-
-def save_sheet(path: Path, media: Tensor, columns: int) -> None:
-    """Write media `[N, 3, H, W]` in -1..1 as one picture of `columns` columns."""
-    bytes_ = ((media.float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    height, width = bytes_.shape[1:3]
-    lines = -(-len(bytes_) // columns)
-    canvas = np.full((lines * height, columns * width, 3), 255, dtype=np.uint8)
-    for i, picture in enumerate(bytes_):
-        top, left = i // columns * height, i % columns * width
-        canvas[top : top + height, left : left + width] = picture
-    Image.fromarray(canvas).save(path)

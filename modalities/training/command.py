@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,21 +11,19 @@ import torch
 from torch import nn
 
 from modalities import catalog
-from modalities.codecs import image_autoencoder
 from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
-from modalities.contracts import TextEncoder
-from modalities.generators.nextdit.config import NextDiTConfig
+from modalities.contracts import Modality, TextEncoder
+from modalities.generators.nextdit.config import NextDiTConfig, token_grid
+from modalities.training.codec_source import codec_source
 from modalities.training.codec_task import HELD_SEED_SHIFT, CodecTask, composed_pictures
-from modalities.training.corpora.concepts import CONCEPTS
-from modalities.training.corpora.names import load_names
 from modalities.training.corpora.packages import fetch
 from modalities.training.corpora.sprites import load_sprites
 from modalities.training.generator_task import GeneratorTask, Objective, Probe, describe_training
 from modalities.training.loop import LoopState, Task, Trainer
-from modalities.training.model_folder import write_concepts, write_model
-from modalities.training.pool import Pool, encode_captions, read_pool, scene_captions, scene_latents, write_pool
+from modalities.training.model_folder import take_over, write_concepts, write_model
+from modalities.training.pool import PoolSource, corpus_of, read_or_make_pool
 from modalities.training.settings import CodecTraining, GeneratorTraining, Training, read_training
-from modalities.weights.headers import read_json
+from modalities.training.sheets import previews
 
 MACHINE = ("device", "threads", "compile", "resume")
 """Overrides that say where and how to train; all others change the training file."""
@@ -43,7 +41,6 @@ def train_from_yaml(path: Path, overrides: Mapping[str, Any] | None = None) -> N
     device = _device(str(machine.get("device", "auto")))
     if machine.get("threads"):
         torch.set_num_threads(int(machine["threads"]))
-    fetch(Path(training.corpora))
     compiled = bool(machine.get("compile", False))
     task = _task(training, device, compiled)
     trainer = Trainer(task, training.loop, Path(training.folder))
@@ -68,6 +65,7 @@ def _task(training: Training, device: torch.device, compiled: bool) -> Task:
 
 def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
     """The task of a codec's training file, with its pictures composed."""
+    fetch(Path(training.corpora))
     sprites, data = load_sprites(Path(training.corpora)), training.data
     return CodecTask(
         ImageAutoencoderConfig.from_mapping(training.model),
@@ -84,28 +82,30 @@ def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
 
 def generator_task(training: GeneratorTraining, device: torch.device, compiled: bool) -> GeneratorTask:
     """The task of a generator's training file, with its pool read or, the first time, computed."""
-    codec = read_codec(Path(training.codec), device)
-    encoder = _text_encoder(training)
-    config = NextDiTConfig.from_mapping({"cap_feat_dim": encoder.width, **training.model})
-    names = load_names(Path(training.corpora))
+    codec = codec_source(training.codec)
+    decoder, encoder = codec.load(device), _text_encoder(training)
+    modality = cast(Modality, catalog.resolve("modality", training.modality))
+    source, workers = pool_source(training)
+    pool = read_or_make_pool(Path(training.folder) / "pool", source, encoder.fingerprint, workers)
+    config = model_config(training, tuple(pool.latents.shape[1:]), encoder.width)
 
     def export(folder: Path, module: nn.Module, state: LoopState) -> None:
         description = {
             "name": training.name,
-            "modality": "image",
+            "modality": training.modality,
             "generator": {"family": "nextdit", "config": config.to_mapping()},
             "text_encoder": training.text_encoder,
-            "native_size": [n * s for n, s in zip(task.pool.latents.shape[2:], codec.stride, strict=True)],
+            "native_size": [n * s for n, s in zip(task.axes, decoder.stride, strict=True)],
             "defaults": training.defaults,
-            "training": {**describe_training(task, state), "text_encoder": encoder.fingerprint},
+            "training": {**facts, **describe_training(task, state)},
         }
-        write_model(folder, module, Path(training.codec), description)
-        write_concepts(folder, CONCEPTS, names, training.threshold)
+        write_model(folder, module, codec, description)
+        write_concepts(folder, corpus_of(source), training.threshold)
 
     task = GeneratorTask(
         config=config,
-        pool=read_or_make_pool(training, codec, device),
-        codec=codec,
+        pool=pool,
+        preview=partial(previews, codec=decoder, axes=modality.axes),
         probe=Probe(conditioning=encoder.encode(training.probe or ["🍎"]), negative=encoder.encode([""])),
         objective=_objective(training.objective),
         export_with=export,
@@ -114,36 +114,64 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
         times=training.times,
         drop=training.caption_drop,
         text_tokens=training.text_tokens,
+        coupling=training.coupling,
+        points=training.train_points,
+        columns=1 if len(modality.axes) == 3 else 4 if modality.axes == ("sample",) else 12,
         compile=compiled,
         device=device,
     )
+    facts: dict[str, Any] = {"corpus": training.corpus, "data": dict(source.data), "text_encoder": encoder.fingerprint}
+    if training.start_from is not None:
+        facts["start_from"] = {"model": training.start_from, "tensors": take_over(task.module, training.start_from)}
     return task
+
+
+def pool_source(training: GeneratorTraining) -> tuple[PoolSource, int]:
+    """What the pool of a training is made from, and by how many processes."""
+    data = dict(training.data)
+    workers = int(data.pop("workers", 2))
+    source = PoolSource(
+        modality=training.modality,
+        corpus=training.corpus,
+        corpora=training.corpora,
+        data=data,
+        codec=training.codec,
+        text_encoder=training.text_encoder,
+    )
+    return source, workers
+
+
+def model_config(training: GeneratorTraining, latents: tuple[int, ...], width: int) -> NextDiTConfig:
+    """The model's configuration; what the file leaves out follows from the latents `[C, *axes]` and the text's width.
+
+    ValueError when the file says otherwise than the latents are.
+    """
+    channels, axes = latents[0], latents[1:]
+    if training.train_points:
+        if training.train_points > axes[0]:
+            raise ValueError(f"train_points is {training.train_points}, but the corpus has clouds of {axes[0]} points")
+        axes = (training.train_points,)
+    patch = tuple(int(n) for n in training.model.get("patch", (1,) * len(axes)))
+    try:
+        tokens = token_grid(axes, patch)
+        known = {"in_channels": channels, "trained_tokens": tokens, "patch": patch, "learn_sigma": False}
+        config = NextDiTConfig.from_mapping({**known, "cap_feat_dim": width, **training.model})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"model: {error}") from None
+    if config.in_channels != channels or config.trained_tokens != tokens:
+        raise ValueError(
+            f"model: in_channels {config.in_channels} and trained_tokens {list(config.trained_tokens)} do not fit "
+            f"latents of {channels} channels and {list(axes)} cells; expected {channels} and {list(tokens)}"
+        )
+    return config
 
 
 def read_codec(folder: Path, device: torch.device | str) -> ImageAutoencoder:
     """The autoencoder that a codec's training exported; ValueError when it is not there yet."""
-    if not (folder / "codec.json").is_file():
-        raise ValueError(f"{folder}: no codec.json; train the codec first (workflows/train/image_codec.yaml)")
-    spec = read_json(folder / "codec.json")
-    values = {"kind": spec["kind"], "config": spec["config"], "file": str(folder / "codec.safetensors")}
-    return image_autoencoder.load(values, device, torch.float32)
-
-
-def read_or_make_pool(training: GeneratorTraining, codec: ImageAutoencoder, device: torch.device) -> Pool:
-    """The pool of a training, from its folder when the same settings made it, computed and written otherwise."""
-    data, folder = training.data, Path(training.folder) / "pool"
-    note = {key: value for key, value in asdict(data).items() if key != "workers"}
-    pool = read_pool(folder, note)
-    if pool is not None:
-        return pool
-    sprites = load_sprites(Path(training.corpora))
-    names = load_names(Path(training.corpora))
-    captions, rows = scene_captions(names, len(sprites), data.scenes, data.seed, data.captions, data.free_captions)
-    latents = scene_latents(codec, sprites, data.scenes, data.seed, data.jitter, device)
-    tokens, starts = encode_captions(captions, training.text_encoder, data.workers)
-    pool = Pool(latents, rows, tokens, starts)
-    write_pool(folder, pool, captions, note)
-    return pool
+    codec = codec_source(str(folder)).load(device)
+    if not isinstance(codec, ImageAutoencoder):
+        raise ValueError(f"{folder}: not the built-in image autoencoder, which alone can be refined")
+    return codec
 
 
 def _objective(name: str) -> Objective:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import Tensor
+
+from modalities import catalog
 
 
 class Corpus(Protocol):
@@ -30,3 +35,27 @@ class Corpus(Protocol):
     def concepts(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """What the model will know: key -> language -> names; every key has `en`. Goes into `concepts.json`."""
         ...
+
+
+@runtime_checkable
+class ConceptFacts(Protocol):
+    """A corpus that has more to say in `concepts.json` than the names of its concepts."""
+
+    def concept_facts(self) -> Mapping[str, object]:
+        """Further keys of `concepts.json`, such as the colours of backgrounds."""
+        ...
+
+
+def load_corpus(name: str, folder: Path, data: Mapping[str, Any]) -> Corpus:
+    """The corpus with a name in the catalog; ValueError for an unknown name, or a key of `data` that it lacks."""
+    try:
+        load = cast(Callable[..., Corpus], catalog.resolve("corpus", name))
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+    taken = [key for key, value in inspect.signature(load).parameters.items() if value.kind is value.KEYWORD_ONLY]
+    for key in data:
+        if key not in taken:
+            near = difflib.get_close_matches(str(key), taken, 1)
+            hint = f"did you mean `{near[0]}`? " if near else ""
+            raise ValueError(f"data: corpus `{name}` takes no `{key}`; {hint}known: {', '.join(taken)}, workers")
+    return load(folder, **data)

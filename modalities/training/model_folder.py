@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,20 @@ import torch
 from torch import nn
 
 from modalities.contracts import CheckpointError
-from modalities.training.corpora.concepts import BACKGROUNDS, STYLES
-from modalities.training.corpora.names import Names
-from modalities.weights.checkpoint import write_tensors
-from modalities.weights.headers import read_json
+from modalities.training.codec_source import CodecSource
+from modalities.training.corpus import ConceptFacts, Corpus
+from modalities.weights.checkpoint import read_tensors, write_tensors
+from modalities.weights.description import describe
 
 FORMAT = "parhelion-model/1"
 CONCEPTS_FORMAT = "parhelion-concepts/1"
 
 
-def write_model(folder: Path, module: nn.Module, codec_folder: Path, description: Mapping[str, Any]) -> None:
-    """Write `generator.safetensors` (float16), `codec.safetensors` and, last of all, `model.json`.
+def write_model(folder: Path, module: nn.Module, codec: CodecSource, description: Mapping[str, Any]) -> None:
+    """Write `generator.safetensors` (float16), `codec.safetensors` where the codec has one, and, last, `model.json`.
 
-    description: everything of `model.json` but format and codec. codec_folder: where the codec's training exported to.
-    CheckpointError when a weight does not fit into float16.
+    description: everything of `model.json` but format and codec. CheckpointError when a weight does not fit into
+    float16.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().to("cpu", torch.float16) for name, value in module.state_dict().items()}
@@ -33,25 +33,42 @@ def write_model(folder: Path, module: nn.Module, codec_folder: Path, description
     if wide:
         raise CheckpointError(f"{', '.join(wide)}: values that float16 cannot hold; the training has diverged")
     write_tensors(folder / "generator.safetensors", tensors)
-    shutil.copyfile(codec_folder / "codec.safetensors", folder / "codec.safetensors")
-    codec = read_json(codec_folder / "codec.json")
-    values = {"format": FORMAT, **description, "codec": {"kind": codec["kind"], "config": codec["config"]}}
-    values["training"] = {**dict(description.get("training", {})), "codec": codec["training"]}
+    if codec.file is not None:
+        shutil.copyfile(codec.file, folder / "codec.safetensors")
+    values = {"format": FORMAT, **description, "codec": dict(codec.spec)}
+    if codec.training:
+        values["training"] = {**dict(description.get("training", {})), "codec": dict(codec.training)}
     _write_json(folder / "model.json", values)
 
 
-def write_concepts(folder: Path, concepts: Sequence[str], names: Names, threshold: float) -> None:
+def write_concepts(folder: Path, corpus: Corpus, threshold: float) -> None:
     """Write `concepts.json`: what the model knows, in every language, and when a prompt counts as unknown.
 
     threshold: a prompt whose sentence embedding has a smaller cosine than this with every name is outside.
     """
     rows = []
-    for i, emoji in enumerate(concepts):
-        words = {language: list(table[i]) for language, table in names.names.items()}
-        rows.append({"emoji": emoji, "name": words["en"][0], "names": words})
-    backgrounds = {name: list(colour) for name, colour in BACKGROUNDS.items()}
-    values = {"format": CONCEPTS_FORMAT, "threshold": threshold, "backgrounds": backgrounds}
-    _write_json(folder / "concepts.json", {**values, "styles": list(STYLES), "concepts": rows})
+    for key, names in corpus.concepts().items():
+        words = {language: list(own) for language, own in names.items()}
+        rows.append({"emoji": key, "name": words["en"][0], "names": words})
+    facts = corpus.concept_facts() if isinstance(corpus, ConceptFacts) else {}
+    values = {"format": CONCEPTS_FORMAT, "threshold": threshold, **facts, "concepts": rows}
+    _write_json(folder / "concepts.json", values)
+
+
+@torch.no_grad()
+def take_over(module: nn.Module, source: str) -> int:
+    """Copy every tensor of a model's generator whose name and shape agree into `module`; returns how many.
+
+    CheckpointError when none agrees: then the two have nothing in common.
+    """
+    found = read_tensors(describe(source).files)
+    own = module.state_dict()
+    alike = [name for name, value in own.items() if name in found and found[name].shape == value.shape]
+    if not alike:
+        raise CheckpointError(f"start_from: no tensor of {source} has the name and shape of one of this model")
+    for name in alike:
+        own[name].copy_(found[name])
+    return len(alike)
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

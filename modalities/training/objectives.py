@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from modalities.training.coupling import pair_points
+
 Predict = Callable[[Tensor, Tensor], Tensor]
 """`predict(x, t)`: x is `[B, C, *axes]`, t `[B]`; returns what the model puts out, in the shape of x."""
 
@@ -38,3 +40,15 @@ def logit_normal(count: int, generator: torch.Generator) -> Tensor:
 
 TIMES: dict[str, Times] = {"uniform": uniform, "logit-normal": logit_normal}
 """Distributions of training times, by the name that a training file gives."""
+
+Coupling = Callable[[Tensor, Tensor, int], Tensor]
+"""`coupling(noise, latents, coordinates)`: the noise as it is paired with latents of its shape."""
+
+
+def independent(noise: Tensor, latents: Tensor, coordinates: int) -> Tensor:
+    """The noise as it was drawn."""
+    return noise
+
+
+COUPLINGS: dict[str, Coupling] = {"none": independent, "optimal-transport": pair_points}
+"""How noise is paired with data, by the name that a training file gives."""

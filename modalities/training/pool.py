@@ -1,30 +1,35 @@
-"""The training set of a generator, computed beforehand: latents of composed pictures and conditionings of their
-captions.
+"""The training set of a generator, computed beforehand: latents of a corpus and conditionings of its captions.
 
-Two safetensors files, read by memory mapping, so that training reads nothing but finished numbers.
+Two files, read by memory mapping, so that training reads nothing but finished numbers and a large pool needs no memory
+of its own.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from numpy.lib.format import open_memmap
+from safetensors.torch import load_file
 from torch import Tensor
 
-from modalities.contracts import Codec, Conditioning
-from modalities.training.corpora.captions import caption, free_caption
-from modalities.training.corpora.compose import compose, draw_scene, to_media
-from modalities.training.corpora.names import Names
-from modalities.training.corpora.sprites import Sprites
+from modalities.catalog import resolve
+from modalities.contracts import Codec, Conditioning, Modality
+from modalities.training.codec_source import codec_source
+from modalities.training.corpus import Corpus, load_corpus
+from modalities.weights.checkpoint import write_tensors
 
-CHUNK = 512
+CHUNK = 64
+"""Samples that are made and encoded together."""
+LATENTS, CAPTIONS, NOTE = "latents.npy", "captions.safetensors", "pool.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,80 +59,154 @@ class Pool:
         return Conditioning(tokens=tokens, mask=mask)
 
 
-def scene_captions(
-    names: Names, concepts: int, number: int, seed: int, each: int, free: int
-) -> tuple[list[str], Tensor]:
-    """Unique captions (the empty one first) of the scenes 0..number-1, and their rows `[number, each + free]`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSource:
+    """What a pool is made from. corpora: folder of the corpora's packages. data: keywords of the corpus's load.
 
-    each: captions of every scene from `phrases.py`. free: further ones in the wordings of `paraphrases.py`.
+    codec, text_encoder: as in a training file.
     """
+
+    modality: str
+    corpus: str
+    corpora: str
+    data: Mapping[str, Any]
+    codec: str | Mapping[str, Any]
+    text_encoder: Mapping[str, Any]
+
+    def key(self) -> str:
+        """All of it as text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def note(self, text_fingerprint: str) -> dict[str, Any]:
+        """What decides the numbers of the pool."""
+        note = {"modality": self.modality, "corpus": self.corpus, "data": dict(self.data)}
+        note |= {"codec": codec_source(self.codec).identity(), "text_encoder": text_fingerprint}
+        return cast(dict[str, Any], json.loads(json.dumps(note)))
+
+
+def read_or_make_pool(folder: Path, source: PoolSource, text_fingerprint: str, workers: int) -> Pool:
+    """The pool in a folder when the same settings made it; otherwise it is made. 0 workers: in this process."""
+    note = source.note(text_fingerprint)
+    pool = read_pool(folder, note)
+    if pool is not None:
+        return pool
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NOTE).unlink(missing_ok=True)
+    captions, rows = unique_captions(corpus_of(source))
+    write_latents(folder / LATENTS, source, len(rows), workers)
+    tokens, starts = encode_captions(captions, source.text_encoder, workers)
+    write_tensors(folder / CAPTIONS, {"captions": rows, "tokens": tokens, "starts": starts})
+    del tokens
+    text = json.dumps({"note": note, "captions": captions}, ensure_ascii=False)
+    (folder / NOTE).write_text(text, encoding="utf-8")
+    pool = read_pool(folder, note)
+    assert pool is not None
+    return pool
+
+
+def read_pool(folder: Path, note: Mapping[str, Any]) -> Pool | None:
+    """The pool in a folder, or None when there is none or other settings made it."""
+    path = folder / NOTE
+    if not path.exists() or json.loads(path.read_text("utf-8"))["note"] != note:
+        return None
+    texts = load_file(folder / CAPTIONS)
+    # Copy on write: torch knows no read-only tensors, and nothing writes.
+    latents = torch.from_numpy(np.load(folder / LATENTS, mmap_mode="c", allow_pickle=False))
+    return Pool(latents, texts["captions"], texts["tokens"], texts["starts"])
+
+
+def corpus_of(source: PoolSource) -> Corpus:
+    """The corpus of a source; loaded once in a process."""
+    return _parts(source.key())[0]
+
+
+def unique_captions(corpus: Corpus) -> tuple[list[str], Tensor]:
+    """The different captions of a corpus, the empty prompt first, and the rows `[N, K]` of each sample's."""
     known: dict[str, int] = {"": 0}
-    rows = torch.zeros(number, each + free, dtype=torch.long)
-    for index in range(number):
-        scene = draw_scene(seed, index, concepts)
-        for i in range(each + free):
-            plain = i < each
-            text = (caption if plain else free_caption)(scene, names, seed, index, i if plain else i - each)
-            rows[index, i] = known.setdefault(text, len(known))
-    return list(known), rows
+    rows = [[known.setdefault(text, len(known)) for text in corpus.captions(i)] for i in range(len(corpus))]
+    if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
+        raise ValueError("a corpus should have samples, and the same number of captions (at least one) for each")
+    return list(known), torch.tensor(rows)
 
 
-def scene_latents(
-    codec: Codec, sprites: Sprites, number: int, seed: int, jitter: float, device: torch.device | str
-) -> Tensor:
-    """Latents `[number, C, h, w]` (float16, on the CPU) of the scenes 0..number-1."""
-    parts = []
-    for first in range(0, number, CHUNK):
-        indices = range(first, min(first + CHUNK, number))
-        pictures = np.stack([compose(draw_scene(seed, i, len(sprites)), sprites, seed, i, jitter) for i in indices])
-        with torch.inference_mode():
-            media = torch.from_numpy(to_media(pictures)).to(device)
-            parts.append(codec.encode(media).to("cpu", torch.float16))
-    return torch.cat(parts).clone()
+def write_latents(path: Path, source: PoolSource, number: int, workers: int) -> None:
+    """Write the latents of all samples, `[number, C, *axes]` float16, chunk by chunk as they come."""
+    aside = path.with_name(path.name + ".part")
+    target: np.memmap[Any, Any] | None = None
+    first = 0
+    for part in latent_chunks(source, number, workers):
+        if target is None:
+            target = open_memmap(aside, mode="w+", dtype=np.float16, shape=(number, *part.shape[1:]))
+        target[first : first + len(part)] = part.numpy()
+        first += len(part)
+    assert target is not None
+    target.flush()
+    aside.replace(path)
 
 
-def encode_captions(captions: Sequence[str], spec: dict[str, object], workers: int) -> tuple[Tensor, Tensor]:
+def latent_chunks(source: PoolSource, number: int, workers: int) -> Iterator[Tensor]:
+    """Latents of the samples in order, `CHUNK` at a time."""
+    spans = [(first, min(first + CHUNK, number)) for first in range(0, number, CHUNK)]
+    keys = [source.key()] * len(spans)
+    if workers == 0:
+        yield from map(encode_span, keys, spans)
+        return
+    with _processes(workers) as processes:
+        yield from processes.map(encode_span, keys, spans)
+
+
+def encode_span(key: str, span: tuple[int, int]) -> Tensor:
+    """Latents (float16, on the CPU) of the samples first..last-1 of the source with a key; ValueError if unusable."""
+    corpus, codec, modality = _parts(key)
+    media = corpus.media(*span)
+    wanted = (span[1] - span[0], modality.media_channels)
+    if tuple(media.shape[:2]) != wanted or media.ndim != 2 + len(modality.axes):
+        form = f"[{wanted[0]}, {wanted[1]}, {', '.join(modality.axes)}]"
+        raise ValueError(f"samples {span[0]} to {span[1] - 1} of the corpus are {list(media.shape)}; expected {form}")
+    if not bool(media.isfinite().all()) or float(media.abs().max()) > 1.001:
+        raise ValueError(f"samples {span[0]} to {span[1] - 1} of the corpus are not all finite and in -1..1")
+    with torch.inference_mode():
+        latents = codec.encode(media).to("cpu", torch.float16)
+    if not bool(latents.isfinite().all()):
+        raise ValueError(f"samples {span[0]} to {span[1] - 1}: the codec gives latents that float16 cannot hold")
+    return latents.clone()
+
+
+@lru_cache(maxsize=1)
+def _parts(key: str) -> tuple[Corpus, Codec, Modality]:
+    source = PoolSource(**json.loads(key))
+    corpus = load_corpus(source.corpus, Path(source.corpora), source.data)
+    return corpus, codec_source(source.codec).load("cpu"), cast(Modality, resolve("modality", source.modality))
+
+
+def encode_captions(captions: Sequence[str], spec: Mapping[str, Any], workers: int) -> tuple[Tensor, Tensor]:
     """Tokens (float16, end to end) and starts of the conditionings of `captions`; 0 workers: in this process."""
-    shares = [captions[i : i + 4096] for i in range(0, len(captions), 4096)]
+    shares = [captions[i : i + 1024] for i in range(0, len(captions), 1024)]
+    specs = [dict(spec)] * len(shares)
     if workers == 0:
         found = [_encode_share(share, spec) for share in shares]
     else:
-        with ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            found = list(pool.map(_encode_share, shares, [spec] * len(shares)))
+        with _processes(workers) as pool:
+            found = list(pool.map(_encode_share, shares, specs))
     counts = torch.cat([counts for _, counts in found])
     starts = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
     return torch.cat([tokens for tokens, _ in found]), starts
 
 
-def _encode_share(captions: Sequence[str], spec: dict[str, object]) -> tuple[Tensor, Tensor]:
-    from modalities.catalog import resolve
-
-    load = resolve("text encoder", str(spec["kind"]))
-    encoder = load(spec, "cpu", torch.float32)  # type: ignore[operator]
-    tokens, counts = [], []
-    for text in captions:
-        found = encoder.encode([text]).tokens[0]
-        tokens.append(found.to(torch.float16))
-        counts.append(len(found))
-    return torch.cat(tokens), torch.tensor(counts)
+def _encode_share(captions: Sequence[str], spec: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    encoder = _encoder(json.dumps(dict(spec)))
+    found = [encoder.encode([text]).tokens[0].to(torch.float16) for text in captions]
+    return torch.cat(found), torch.tensor([len(tokens) for tokens in found])
 
 
-def write_pool(folder: Path, pool: Pool, captions: Sequence[str], note: dict[str, object]) -> None:
-    """Write a pool into a folder: two tensor files and `pool.json` with its captions and the settings that made it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({"latents": pool.latents, "captions": pool.captions}, folder / "scenes.safetensors")
-    save_file({"tokens": pool.tokens, "starts": pool.starts}, folder / "captions.safetensors")
-    (folder / "pool.json").write_text(
-        json.dumps({"note": note, "captions": list(captions)}, ensure_ascii=False), "utf-8"
-    )
+@lru_cache(maxsize=1)
+def _encoder(spec: str) -> Any:
+    values = json.loads(spec)
+    load = cast(Any, resolve("text encoder", str(values["kind"])))
+    return load(values, "cpu", torch.float32)
 
 
-def read_pool(folder: Path, note: dict[str, object]) -> Pool | None:
-    """The pool in a folder, or None when there is none or other settings made it."""
-    path = folder / "pool.json"
-    if not path.exists() or json.loads(path.read_text("utf-8"))["note"] != note:
-        return None
-    scenes, texts = load_file(folder / "scenes.safetensors"), load_file(folder / "captions.safetensors")
-    return Pool(scenes["latents"], scenes["captions"], texts["tokens"], texts["starts"])
+def _processes(workers: int) -> ProcessPoolExecutor:
+    """Processes that compute with one thread each."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,))

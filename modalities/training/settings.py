@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -12,34 +12,23 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
+from modalities.catalog import TABLES, outside_entries
 from modalities.training.loop import LoopOptions
+from modalities.training.objectives import COUPLINGS, TIMES
 
 T = TypeVar("T")
+
+STORAGES = ("float16", "int8")
+"""How a finished model's weights can be stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecData:
-    """pictures: composed pictures to train on. held: others, to measure with. jitter: as in `GeneratorData`."""
+    """pictures: composed pictures to train on. held: others, to measure with. jitter: largest shift of an object."""
 
     pictures: int = 12288
     held: int = 256
     jitter: float = 3.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratorData:
-    """scenes: pictures in the pool. captions: captions of each. free_captions:
-    more of each, in freer wordings. seed: decides both. workers: processes that encode.
-
-    jitter: largest shift of an object in pixels. Little of it is learnt sooner: 1 pixel is an eighth of a token.
-    """
-
-    scenes: int = 48000
-    captions: int = 2
-    free_captions: int = 2
-    seed: int = 23
-    jitter: float = 1.0
-    workers: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,28 +52,62 @@ class CodecTraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorTraining:
-    """A training of a Next-DiT. codec: folder that a codec's training exported to. probe: prompts of the sample sheet.
+    """A training of a Next-DiT.
 
-    defaults: how the finished model is sampled unless a workflow says otherwise. threshold: see `concepts.json`.
+    modality, corpus: names in the catalog. data: keywords of the corpus's load, and `workers`, the processes that
+    compute the pool. codec: folder that a codec's training exported to, or a mapping with `kind` and `config` or `of`
+    (a model whose codec is used). storage: of the exported weights. coupling: how noise is paired with data.
+    train_points: points of a cloud that a step sees, drawn anew each time; 0 for all. start_from: a model whose tensors
+    are taken over where name and shape agree. probe: prompts of the sample sheet. defaults: how the finished model is
+    sampled unless a workflow says otherwise. threshold: see `concepts.json`.
     """
 
     name: str
+    modality: str
+    corpus: str
     folder: str
     export: str
-    codec: str
+    codec: str | dict[str, Any]
     corpora: str = ".corpora"
     seed: int = 0
     objective: str = "rectified-flow"
     times: str = "logit-normal"
+    coupling: str = "none"
     caption_drop: float = 0.1
     text_tokens: int = 24
+    train_points: int = 0
+    storage: str = "float16"
+    start_from: str | None = None
     threshold: float = 0.68
     text_encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "builtin"})
     model: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
-    data: GeneratorData = field(default_factory=GeneratorData)
+    data: dict[str, Any] = field(default_factory=dict)
     probe: list[str] = field(default_factory=list)
     loop: LoopOptions
+
+    def __post_init__(self) -> None:
+        for table, name in (
+            ("modality", self.modality),
+            ("corpus", self.corpus),
+            ("objective", self.objective),
+            ("text encoder", str(self.text_encoder.get("kind"))),
+        ):
+            _known(table, name, [*TABLES[table], *outside_entries(table)])
+        if isinstance(self.codec, dict):
+            _known("codec", str(self.codec.get("kind")), [*TABLES["codec"], *outside_entries("codec")])
+        _known("times", self.times, TIMES)
+        _known("coupling", self.coupling, COUPLINGS)
+        _known("storage", self.storage, STORAGES)
+        if self.train_points and self.modality != "point-cloud":
+            raise ValueError(f"train_points is for point clouds; a {self.modality} is trained whole")
+
+
+def _known(table: str, name: str, names: Collection[str]) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        raise ValueError(f"unknown {table} `{name}`; {hint}known: {', '.join(sorted(names))}")
 
 
 Training = CodecTraining | GeneratorTraining
@@ -151,7 +174,8 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         if not isinstance(value, list) or len(value) != len(inner):
             raise ValueError(f"{place}: expected a list of {len(inner)}, not {value!r}")
         return tuple(_value(part, v, place) for part, v in zip(inner, value, strict=True))
-    allowed = get_args(hint) if get_origin(hint) is UnionType else (get_origin(hint) or hint,)
+    parts = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+    allowed = tuple(get_origin(part) or part for part in parts)
     if isinstance(value, bool) and bool not in allowed:
         allowed = ()
     if float in allowed and isinstance(value, int):

@@ -21,7 +21,7 @@ from modalities.weights.loading import load_codec, load_generator, load_text_enc
 
 SHIPPED = Path(__file__).parents[3] / "workflows" / "train"
 TINY_DIT = {"in_channels": 4, "learn_sigma": False, "dim": 32, "layers": 1, "heads": 2, "kv_heads": 1}
-TINY_DIT |= {"multiple_of": 16, "trained_tokens": [8, 8]}
+TINY_DIT |= {"multiple_of": 16, "patch": [2, 2], "trained_tokens": [8, 8]}
 LOOP = {"batch": 4, "learning_rate": 1e-3, "warmup": 1, "steps": 2, "log_steps": 1}
 
 
@@ -38,7 +38,8 @@ def codec_file(folder: Path, corpora: Path) -> Path:
 
 
 def generator_file(folder: Path, corpora: Path) -> Path:
-    values = {"train": "generator", "name": "tiny", "folder": str(folder / "image"), "export": str(folder / "model")}
+    values = {"train": "generator", "name": "tiny", "modality": "image", "corpus": "sprites"}
+    values |= {"folder": str(folder / "image"), "export": str(folder / "model")}
     values |= {"codec": str(folder / "codec" / "out"), "corpora": str(corpora), "model": TINY_DIT, "loop": LOOP}
     values |= {"data": {"scenes": 8, "captions": 2, "seed": 1, "workers": 0}, "probe": ["fr 3", "🐈"]}
     return write(folder / "image.yaml", values)
@@ -82,7 +83,7 @@ def tiny_task(seed: int = 0, drop: float = 0.1) -> GeneratorTask:
     return GeneratorTask(
         config=config,
         pool=pool,
-        codec=None,  # type: ignore[arg-type]
+        preview=lambda latents: latents[:, :3],
         probe=Probe(conditioning=one, negative=one),
         objective=rectified_flow,
         export_with=lambda *_: None,
