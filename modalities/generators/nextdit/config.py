@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import prod
 from typing import Any, Self
@@ -19,6 +19,11 @@ class NextDiTConfig:
     multiple_of, ffn_dim_multiplier: the feed-forward width is 8/3 dim, times the multiplier, rounded up.
     cap_feat_dim: width of the text encoder's tokens.
     trained_tokens: tokens per axis of the size that the model was trained at; extrapolation is measured from it.
+    bands: the channels are cut into so many groups, which form a last token axis with rotary positions of its own (a
+    spectrogram as time by frequency). `patch` and `trained_tokens` go on naming the axes of the media alone.
+    unordered: the tokens are a set (points): no rotary positions, so permuted noise gives permuted latents.
+    coordinates: the first so many channels are coordinates, which are Fourier-embedded beside the token's features,
+    with `fourier_bands` waves each; the slowest is `fourier_span` latent units long and every next one half as long.
     """
 
     patch: tuple[int, ...] = (2, 2)
@@ -35,6 +40,11 @@ class NextDiTConfig:
     cap_feat_dim: int = 2048
     rope_theta: float = 10000.0
     trained_tokens: tuple[int, ...] = (64, 64)
+    bands: int = 1
+    unordered: bool = False
+    coordinates: int = 0
+    fourier_bands: int = 8
+    fourier_span: float = 8.0
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.patch) <= 3:
@@ -53,6 +63,8 @@ class NextDiTConfig:
             "cap_feat_dim": self.cap_feat_dim,
             "patch": min(self.patch),
             "trained_tokens": min(self.trained_tokens),
+            "bands": self.bands,
+            "fourier_bands": self.fourier_bands,
         }
         for name, value in whole.items():
             if value < 1:
@@ -61,11 +73,30 @@ class NextDiTConfig:
             raise ValueError(f"dim {self.dim} is not divisible by heads {self.heads}")
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not divisible by kv_heads {self.kv_heads}")
-        if self.head_dim % 2 or self.head_dim < 2 * self.axes:
+        axes = len(self.token_patch)
+        if self.head_dim % 2 or self.head_dim < 2 * axes:
             raise ValueError(
                 f"head width {self.head_dim} (dim {self.dim} / heads {self.heads}) cannot hold rotary pairs for "
-                f"{self.axes} axes; it must be even and at least {2 * self.axes}"
+                f"{axes} axes; it must be even and at least {2 * axes}"
             )
+        self._check_bands()
+        self._check_set()
+
+    def _check_bands(self) -> None:
+        if self.in_channels % self.bands:
+            raise ValueError(f"in_channels {self.in_channels} is not divisible by bands {self.bands}")
+        if len(self.token_patch) > 3:
+            raise ValueError(f"bands {self.bands} would make a fourth axis of tokens; a Next-DiT has 1, 2 or 3")
+
+    def _check_set(self) -> None:
+        if self.unordered and (self.patch != (1,) or self.bands != 1):
+            raise ValueError(f"an unordered model has patch (1,) and 1 band; got {self.patch} and {self.bands}")
+        if not 0 <= self.coordinates <= self.in_channels:
+            raise ValueError(f"coordinates is {self.coordinates}; expected 0 to in_channels ({self.in_channels})")
+        if self.coordinates and not self.unordered:
+            raise ValueError(f"coordinates is {self.coordinates}, but only an unordered model embeds coordinates")
+        if not self.fourier_span > 0:
+            raise ValueError(f"fourier_span is {self.fourier_span}; expected more than 0")
 
     @property
     def axes(self) -> int:
@@ -103,7 +134,37 @@ class NextDiTConfig:
     @property
     def token_features(self) -> int:
         """Latent numbers in one token."""
-        return self.in_channels * prod(self.patch)
+        return self.in_channels // self.bands * prod(self.patch)
+
+    @property
+    def embedded_features(self) -> int:
+        """Numbers that the embedding of a token reads: its latent numbers and the waves of its coordinates."""
+        return self.token_features + 2 * self.coordinates * self.fourier_bands
+
+    @property
+    def token_outputs(self) -> int:
+        """Numbers that the network puts out for one token, the unused half included."""
+        return self.out_channels // self.bands * prod(self.patch)
+
+    @property
+    def token_patch(self) -> tuple[int, ...]:
+        """Latent cells per token of each token axis: those of the media and, with bands, one of bands."""
+        return (*self.patch, 1) if self.bands > 1 else self.patch
+
+    @property
+    def token_axes(self) -> int:
+        """Number of token axes: those of the media and, with bands, one more."""
+        return len(self.token_patch)
+
+    def grid(self, latent_axes: Sequence[int]) -> tuple[int, ...]:
+        """Tokens per token axis of latents with so many cells per axis; ValueError when the patch does not fit."""
+        grid = token_grid(latent_axes, self.patch)
+        return (*grid, self.bands) if self.bands > 1 else grid
+
+    @property
+    def trained_grid(self) -> tuple[int, ...]:
+        """Tokens per token axis of the trained size."""
+        return (*self.trained_tokens, self.bands) if self.bands > 1 else self.trained_tokens
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
@@ -118,6 +179,16 @@ class NextDiTConfig:
     def to_mapping(self) -> dict[str, Any]:
         """All fields as JSON can hold them; `from_mapping` reads it back."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def token_grid(axes: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
+    """Tokens per axis of latents with `axes` cells per axis; ValueError when the patch does not divide them."""
+    if len(axes) != len(patch):
+        raise ValueError(f"latents have {len(axes)} axes {tuple(axes)}; this model has {len(patch)}")
+    for cells, step in zip(axes, patch, strict=True):
+        if cells < step or cells % step:
+            raise ValueError(f"latents of {tuple(axes)} cells are not divisible by the patch {tuple(patch)}")
+    return tuple(cells // step for cells, step in zip(axes, patch, strict=True))
 
 
 SIZES: dict[str, NextDiTConfig] = {

@@ -20,10 +20,7 @@ def parameters(config: Mapping[str, Any]) -> int:
 
 def tokens(config: Mapping[str, Any], latent_axes: Sequence[int]) -> int:
     """Tokens of latents with so many cells per axis; ValueError when the patch does not divide them."""
-    patch = NextDiTConfig.from_mapping(config).patch
-    if len(patch) != len(latent_axes) or any(n < p or n % p for n, p in zip(latent_axes, patch, strict=True)):
-        raise ValueError(f"latents of {tuple(latent_axes)} cells are not divisible by the patch {patch}")
-    return prod(n // p for n, p in zip(latent_axes, patch, strict=True))
+    return prod(NextDiTConfig.from_mapping(config).grid(latent_axes))
 
 
 def flops(config: Mapping[str, Any], tokens: int, text_tokens: int) -> int:
@@ -38,8 +35,8 @@ def flops(config: Mapping[str, Any], tokens: int, text_tokens: int) -> int:
         + 2 * c.conditioning_dim * 4 * c.dim  # modulation
     )
     ends = (
-        2 * tokens * c.token_features * c.dim  # embedding
-        + 2 * tokens * c.dim * prod(c.patch) * c.out_channels  # final projection
+        2 * tokens * c.embedded_features * c.dim  # embedding
+        + 2 * tokens * c.dim * c.token_outputs  # final projection
         + 2 * c.conditioning_dim * (256 + c.conditioning_dim + c.dim)  # time embedding, final modulation
     )
     return c.layers * per_layer + ends

@@ -17,6 +17,10 @@ spans it is interpolated exactly by frequency-aware.
 The released code has one s for both axes, the square root of the area ratio, so a panorama of the trained area is not
 rescaled at all. The default here is one s per axis: an axis is rescaled exactly when it is longer than it was in
 training. Both rules, and that of diffusers' pipeline, which also shrinks s below 1, are `scales`.
+
+Bands of channels are never extrapolated: their axis keeps the scale 1. A set of points has no rotary pairs; there the
+same methods rescale the waves of its Fourier embedding (`fourier.py` derives how). Context drop merges neighbouring
+tokens, and is refused for a set, whose tokens have no neighbours.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from torch import Tensor
 
 from modalities.contracts import Extrapolation
 from modalities.generators.nextdit.config import NextDiTConfig
+from modalities.generators.nextdit.fourier import finest_wave
 from modalities.generators.nextdit.inference import Turns, turns
 from modalities.generators.nextdit.layers import Positions
 from modalities.generators.nextdit.rope import (
@@ -43,11 +48,11 @@ from modalities.generators.nextdit.rope import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
-    """The rotary pairs of a trained model. trained: tokens per axis at the trained size."""
+    """The rotary pairs of a trained model. trained: positions per axis at the trained size, usually tokens."""
 
     head_dim: int
     theta: float
-    trained: tuple[int, ...]
+    trained: tuple[float, ...]
 
     @property
     def axes(self) -> int:
@@ -166,7 +171,8 @@ def context_window(largest_drop: float, t: float, axes: int) -> tuple[int, ...]:
 class PositionsAt:
     """Positions of one size as a function of time, on a device.
 
-    Tables are kept by what they are made of, so methods that do not depend on t make theirs once.
+    grid: tokens per axis, as `NextDiTConfig.grid` gives them. Tables are kept by what they are made of, so methods
+    that do not depend on t make theirs once.
     """
 
     def __init__(
@@ -174,32 +180,70 @@ class PositionsAt:
     ) -> None:
         if options.method not in METHODS:
             raise ValueError(f"unknown extrapolation `{options.method}`; known: {', '.join(sorted(METHODS))}")
-        self._spectrum = Spectrum(head_dim=config.head_dim, theta=config.rope_theta, trained=config.trained_tokens)
+        if config.unordered and options.context_drop:
+            raise ValueError(
+                f"context drop is {options.context_drop}, but it merges neighbouring tokens, and the points of this "
+                "model have no order; leave it at 0"
+            )
+        self._config = config
         self._grid = grid
         self._options = options
         self._device = device
-        self._scale = scales(config.trained_tokens, grid, options.scale)
+        axes = config.axes
+        self._scale = scales(config.trained_tokens, grid[:axes], options.scale) + (1.0,) * (len(grid) - axes)
         below = options.scale == "area-always"
         self._factor = (
-            attention_factor(config.trained_tokens, grid, below=below) if options.proportional_attention else 1.0
+            attention_factor(config.trained_grid, grid, below=below) if options.proportional_attention else 1.0
         )
-        self._heads = config.heads, config.kv_heads
         self._key: tuple[tuple[float, ...], tuple[int, ...]] | None = None
 
-    def __call__(self, t: float) -> tuple[Positions, Turns]:
+    def __call__(self, t: float) -> tuple[Positions, Turns | None]:
         """Positions at time t, 0 noise to 1 data, and their rotations as `inference.velocity` takes them."""
-        frequencies = METHODS[self._options.method](self._spectrum, self._scale, t, self._options)
-        window = context_window(self._options.context_drop, t, len(self._grid))
-        window = tuple(min(w, n) for w, n in zip(window, self._grid, strict=True))
+        config = self._config
+        frequencies = self._waves(t) if config.unordered else self._frequencies(t)
+        drop = context_window(self._options.context_drop, t, config.axes)
+        window = tuple(min(w, n) for w, n in zip(drop, self._grid, strict=False)) + (1,) * (config.bands > 1)
         key = (tuple(frequencies.tolist()), window)
         if self._key != key:
             self._key, self._positions = key, self._make(frequencies, window)
-            self._turns = turns(self._positions, *self._heads)
+            self._turns = turns(self._positions, config.heads, config.kv_heads)
         return self._positions, self._turns
 
+    def _frequencies(self, t: float) -> Tensor:
+        config = self._config
+        trained = tuple(float(n) for n in config.trained_grid)
+        spectrum = Spectrum(head_dim=config.head_dim, theta=config.rope_theta, trained=trained)
+        return METHODS[self._options.method](spectrum, self._scale, t, self._options)
+
+    def _waves(self, t: float) -> Tensor:
+        """Frequencies of the Fourier embedding at the density of this size; none at all without coordinates."""
+        count = self._config.coordinates
+        if not count:
+            return torch.zeros(0, dtype=torch.float64)
+        density = prod(self._scale) ** (1 / count)
+        return rescaled_waves(self._config, density, t, self._options)
+
     def _make(self, frequencies: Tensor, window: tuple[int, ...]) -> Positions:
+        if self._config.unordered:
+            waves = frequencies.float().to(self._device) if len(frequencies) else None
+            return Positions(attention_factor=self._factor, waves=waves)
         query = rope_table(frequencies, grid_positions(self._grid)).to(self._device)
         if prod(window) == 1:
             return Positions(query=query, key=query, attention_factor=self._factor)
         key = rope_table(frequencies, grid_positions(self._grid, window)).to(self._device)
         return Positions(query=query, key=key, attention_factor=self._factor, pool=(self._grid, window))
+
+
+def rescaled_waves(config: NextDiTConfig, density: float, t: float, options: Extrapolation) -> Tensor:
+    """Frequencies `[coordinates * fourier_bands]` for points that lie `density` times closer than in training.
+
+    The equations are in `fourier.py`. The trained length is that of the slowest wave, in radians of the finest one.
+    """
+    count, finest = config.coordinates, finest_wave(config)
+    spectrum = Spectrum(
+        head_dim=2 * count * config.fourier_bands,
+        theta=2.0**config.fourier_bands,
+        trained=(finest * config.fourier_span,) * count,
+    )
+    spread = 1.0 if options.method == "none" else density
+    return finest * spread * METHODS[options.method](spectrum, (density,) * count, t, options)

@@ -16,7 +16,6 @@ from modalities.generators.nextdit.config import NextDiTConfig
 from modalities.generators.nextdit.extrapolation import PositionsAt
 from modalities.generators.nextdit.inference import velocity as fast_velocity
 from modalities.generators.nextdit.model import NextDiT, TextState
-from modalities.generators.nextdit.tokens import token_grid
 
 if TYPE_CHECKING:
     from modalities.weights.description import ModelDescription
@@ -77,15 +76,17 @@ class NextDiTGenerator:
         The noise of sample i is the first float32 draw of a CPU generator seeded with seeds[i], whatever the device.
         negative: one prompt for all or one for each; without it there is no guidance.
         start: latents of any size `[B, channels, *axes]`; with options.strength below 1 they are resized to `size` and
-        re-noised to t = 1 - strength, and the grid is walked from there.
+        re-noised to t = 1 - strength, and the grid is walked from there. Points are repeated instead of resized.
         """
         shape = self.latent_shape(size)
         config = self.config
         check_request(
             conditioning, negative, seeds, options, start, channels=config.in_channels, width=config.cap_feat_dim
         )
-        grid = token_grid(shape[1:], config.patch)
-        ts = time_grid(options, tokens=prod(grid), trained_tokens=prod(config.trained_tokens))
+        grid = config.grid(shape[1:])
+        ts = time_grid(options, tokens=prod(grid), trained_tokens=prod(config.trained_grid))
+        if start is not None and config.unordered:
+            start = repeat_points(start, shape[1])
         with torch.inference_mode():
             device = self.model.pad_token.device
             positions = PositionsAt(config, grid, options.extrapolation, device)
@@ -119,12 +120,21 @@ class NextDiTGenerator:
 
             def velocity(x: Tensor, t: Tensor) -> Tensor:
                 times = t.to(x.device, torch.float32).expand(x.shape[0])
-                out = fast_velocity(self.model, x.to(dtype), times, state, *positions(float(t)))
+                out = fast_velocity(self.model, x, times, state, *positions(float(t)))
                 return out.to(x.dtype)
 
             return velocity
 
         return guided_rows(under, len(conditioning), len(parts), guidance, device)
+
+
+def repeat_points(latents: Tensor, count: int) -> Tensor:
+    """A set of points `[B, C, N]` as one of `count`: every point repeated equally often, as nearly as that goes.
+
+    Points cannot be interpolated; the noise that is added to the copies afterwards tells them apart.
+    """
+    rows = torch.arange(count, device=latents.device) * latents.shape[2] // count
+    return latents[:, :, rows]
 
 
 def load(description: ModelDescription, device: torch.device | str, dtype: torch.dtype) -> NextDiTGenerator:

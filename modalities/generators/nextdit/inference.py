@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from modalities.generators.nextdit.layers import Attention, Block, FeedForward, Positions, RMSNorm, pool_tokens
 from modalities.generators.nextdit.model import NextDiT, TextState
 from modalities.generators.nextdit.rope import Rope
-from modalities.generators.nextdit.tokens import patchify, token_grid, unpatchify
+from modalities.generators.nextdit.tokens import from_tokens, to_tokens
 
 CACHED_VALUES = 2**17
 """Hidden values of the feed-forward network that are kept at a time on a CPU: 512 KiB in float32."""
@@ -33,8 +33,10 @@ class Turns(NamedTuple):
     key: Tensor
 
 
-def turns(positions: Positions, heads: int, kv_heads: int) -> Turns:
-    """The rotations of `positions`, spread over the heads; made once per table."""
+def turns(positions: Positions, heads: int, kv_heads: int) -> Turns | None:
+    """The rotations of `positions`, spread over the heads; made once per table. None for a set, which has none."""
+    if positions.query is None or positions.key is None:
+        return None
 
     def spread(rope: Rope, count: int) -> Tensor:
         return torch.complex(rope.cos, rope.sin).repeat(1, 1, count)
@@ -42,18 +44,17 @@ def turns(positions: Positions, heads: int, kv_heads: int) -> Turns:
     return Turns(spread(positions.query, heads), spread(positions.key, kv_heads))
 
 
-def velocity(model: NextDiT, x: Tensor, t: Tensor, text: TextState, positions: Positions, turn: Turns) -> Tensor:
+def velocity(model: NextDiT, x: Tensor, t: Tensor, text: TextState, positions: Positions, turn: Turns | None) -> Tensor:
     """What `model(x, t, text, positions)` returns; `turn` is `turns(positions, ...)`. Call it without gradients."""
     config = model.config
-    tokens = model.x_embedder(patchify(x, config.patch))
+    tokens = model.embed(to_tokens(x, config), positions)
     signal = F.silu(model.t_embedder(t) + text.pooled)
     for block, keys, values in zip(model.blocks, text.keys, text.values, strict=True):
         _block(block, tokens, signal, positions, turn, keys, values, text.mask)
     final = model.final_layer
     scale = final.adaLN_modulation[1](signal).unsqueeze(1).add_(1)
     out: Tensor = final.linear(final.norm_final(tokens).mul_(scale))
-    dx: Tensor = unpatchify(out, token_grid(x.shape[2:], config.patch), config.patch)
-    return dx[:, : config.in_channels]
+    return from_tokens(out, config.grid(x.shape[2:]), config)
 
 
 def _block(
@@ -61,7 +62,7 @@ def _block(
     x: Tensor,
     signal: Tensor,
     positions: Positions,
-    turn: Turns,
+    turn: Turns | None,
     text_keys: Tensor,
     text_values: Tensor,
     text_mask: Tensor | None,
@@ -87,8 +88,9 @@ def _feed_forward(ffn: FeedForward, h: Tensor) -> Tensor:
 
 
 def _inverse_rms(x: Tensor, eps: float) -> Tensor:
-    """1 / sqrt(mean(x^2) + eps) of the last axis, kept, in float32."""
-    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    """1 / sqrt(mean(x^2) + eps) of the last axis, kept, in float32 or wider."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
@@ -103,8 +105,10 @@ def _add_normed(x: Tensor, h: Tensor, norm: RMSNorm, gate: Tensor) -> None:
     x.addcmul_((h * _inverse_rms(h, norm.eps)).to(x.dtype), norm.weight * gate)
 
 
-def _rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Rotate adjacent pairs of `[B, N, F]` in float32."""
+def _rotate(x: Tensor, turn: Tensor | None) -> Tensor:
+    """Rotate adjacent pairs of `[B, N, F]` in float32; nothing without rotations."""
+    if turn is None:
+        return x
     pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
 
@@ -113,7 +117,7 @@ def _attention(
     attention: Attention,
     h: Tensor,
     positions: Positions,
-    turn: Turns,
+    turn: Turns | None,
     text_keys: Tensor,
     text_values: Tensor,
     text_mask: Tensor | None,
@@ -124,8 +128,8 @@ def _attention(
     k, v = attention.k_norm(attention.wk(h)), attention.wv(h)
     if positions.pool is not None:
         k, v = pool_tokens(k, positions.pool), pool_tokens(v, positions.pool)
-    q = _rotate(attention.q_norm(attention.wq(h)), turn.query)
-    k = _rotate(k, turn.key).view(batch, -1, groups, width).transpose(1, 2)
+    q = _rotate(attention.q_norm(attention.wq(h)), None if turn is None else turn.query)
+    k = _rotate(k, None if turn is None else turn.key).view(batch, -1, groups, width).transpose(1, 2)
     v = v.view(batch, -1, groups, width).transpose(1, 2)
     shape = (batch, length, groups, attention.heads // groups, width)
     q = q.view(shape).permute(0, 2, 3, 1, 4).reshape(batch, groups, -1, width)

@@ -22,20 +22,23 @@ class Positions(NamedTuple):
     """Where tokens are, and how self-attention is weighted: everything of a call that size and time decide.
 
     query: rotary tables of the image tokens. key: those of the keys, which differ from the queries' only when pooled.
+    Both are None for a set of tokens, which has no order.
+    waves: frequencies of the Fourier embedding of coordinates (`fourier.py`); None where there are no coordinates.
     pool: tokens per axis that one key and value stand for, with the token grid; None for no pooling.
     attention_factor: multiplies the softmax scale 1/sqrt(E) of self-attention; a number, or one per sample `[B]`.
     token_mask: `[B, N]` bool, False on pads; None when all are real.
     """
 
-    query: Rope
-    key: Rope
+    query: Rope | None = None
+    key: Rope | None = None
     attention_factor: float | Tensor = 1.0
     token_mask: Tensor | None = None
     pool: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    waves: Tensor | None = None
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) in float32, cast back, times a learned weight.
+    """x / sqrt(mean(x^2) + eps) in float32 (or wider), cast back, times a learned weight.
 
     Written by hand because `nn.RMSNorm` has no fused kernel for float32 weights with bfloat16 input under autocast.
     """
@@ -47,7 +50,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis."""
-        wide = x.float()
+        wide = x if x.dtype == torch.float64 else x.float()
         return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype) * self.weight
 
 
@@ -118,8 +121,10 @@ class Attention(nn.Module):
         if positions.pool is not None:
             keys, values = pool_tokens(keys, positions.pool), pool_tokens(values, positions.pool)
         split = (self.kv_heads, self.head_dim)
-        q = rotate(queries.unflatten(-1, (self.heads, self.head_dim)), positions.query).transpose(1, 2)
-        k = rotate(keys.unflatten(-1, split), positions.key).transpose(1, 2)
+        q, k = queries.unflatten(-1, (self.heads, self.head_dim)), keys.unflatten(-1, split)
+        if positions.query is not None and positions.key is not None:
+            q, k = rotate(q, positions.query), rotate(k, positions.key)
+        q, k = q.transpose(1, 2), k.transpose(1, 2)
         v = values.unflatten(-1, split).transpose(1, 2)
         mask = None if positions.token_mask is None else positions.token_mask[:, None, None, :]
         factor = positions.attention_factor
@@ -191,13 +196,12 @@ class FinalLayer(nn.Module):
 
     def __init__(self, config: NextDiTConfig) -> None:
         super().__init__()
-        outputs = config.token_features // config.in_channels * config.out_channels
         self.norm_final = nn.LayerNorm(config.dim, elementwise_affine=False, eps=1e-6)
-        self.linear = nn.Linear(config.dim, outputs)
+        self.linear = nn.Linear(config.dim, config.token_outputs)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(config.conditioning_dim, config.dim))
 
     def forward(self, x: Tensor, conditioning: Tensor) -> Tensor:
-        """`[B, N, D]` to `[B, N, prod(patch) * out_channels]`."""
+        """`[B, N, D]` to `[B, N, token_outputs]`."""
         scale = self.adaLN_modulation(conditioning).unsqueeze(1)
         out: Tensor = self.linear(self.norm_final(x) * (1 + scale))
         return out

@@ -53,9 +53,8 @@ _LAYER_KEY = re.compile(r"layers\.(\d+)\.(.+)")
 def expected_shapes(config: NextDiTConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a Next-DiT in the original layout, with its shape."""
     d, c, t, kv, f = config.dim, config.conditioning_dim, config.cap_feat_dim, config.kv_dim, config.ffn_dim
-    outputs = prod(config.patch) * config.out_channels
     shapes: dict[str, tuple[int, ...]] = {"pad_token": (d,)}
-    shapes |= _linear("x_embedder", d, config.token_features)
+    shapes |= _linear("x_embedder", d, config.embedded_features)
     shapes |= _linear("t_embedder.mlp.0", c, 256) | _linear("t_embedder.mlp.2", c, c)
     shapes |= {"cap_embedder.0.weight": (t,), "cap_embedder.0.bias": (t,)} | _linear("cap_embedder.1", c, t)
     for i in range(config.layers):
@@ -73,7 +72,11 @@ def expected_shapes(config: NextDiTConfig) -> dict[str, tuple[int, ...]]:
         shapes |= {f"layers.{i}.{name}.weight": (d,) for name in norms_d}
         shapes[f"layers.{i}.attention_y_norm.weight"] = (t,)
         shapes |= _linear(f"layers.{i}.adaLN_modulation.1", 4 * d, c)
-    return shapes | _linear("final_layer.linear", outputs, d) | _linear("final_layer.adaLN_modulation.1", d, c)
+    return (
+        shapes
+        | _linear("final_layer.linear", config.token_outputs, d)
+        | _linear("final_layer.adaLN_modulation.1", d, c)
+    )
 
 
 def _linear(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from modalities.generators.nextdit.config import NextDiTConfig
+from modalities.generators.nextdit.fourier import embed_coordinates, trained_waves
 from modalities.generators.nextdit.layers import Block, FinalLayer, Positions
 from modalities.generators.nextdit.rope import Rope, grid_positions, pad_tables, rope_table, trained_frequencies
-from modalities.generators.nextdit.tokens import pack, patchify, token_grid, unpack, unpatchify
+from modalities.generators.nextdit.tokens import from_tokens, pack, to_tokens, unpack
 
 TIME_FEATURES = 256
 
@@ -60,7 +61,7 @@ class TimeEmbedder(nn.Module):
 def time_features(t: Tensor) -> Tensor:
     """`[B]` to `[B, 256]`: cos then sin of t * exp(-ln(10000) i / 128), i = 0..127, in float32."""
     half = TIME_FEATURES // 2
-    frequencies = torch.exp(-log(10000.0) / half * torch.arange(half, dtype=torch.float32, device=t.device))
+    frequencies = torch.exp(-log(10000.0) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
     angles = t.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
@@ -82,7 +83,7 @@ class NextDiT(nn.Module):
         self.config = config
         width = config.conditioning_dim
         self.pad_token = nn.Parameter(torch.empty(config.dim))
-        self.x_embedder = nn.Linear(config.token_features, config.dim)
+        self.x_embedder = nn.Linear(config.embedded_features, config.dim)
         self.t_embedder = TimeEmbedder(width)
         self.cap_embedder = nn.Sequential(nn.LayerNorm(config.cap_feat_dim), nn.Linear(config.cap_feat_dim, width))
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
@@ -125,17 +126,27 @@ class NextDiT(nn.Module):
     def rope(self, axes: Sequence[int], device: torch.device | str = "cpu") -> Rope:
         """Unscaled rotary tables for latents with `axes` cells per axis."""
         config = self.config
-        frequencies = trained_frequencies(config.head_dim, config.axes, config.rope_theta)
-        return rope_table(frequencies, grid_positions(token_grid(axes, config.patch))).to(device)
+        frequencies = trained_frequencies(config.head_dim, config.token_axes, config.rope_theta)
+        return rope_table(frequencies, grid_positions(config.grid(axes))).to(device)
 
     def positions(self, axes: Sequence[int], device: torch.device | str = "cpu") -> Positions:
         """Positions for latents with `axes` cells per axis, without any extrapolation."""
+        waves = trained_waves(self.config)
+        if self.config.unordered:
+            return Positions(waves=None if waves is None else waves.float().to(device))
         rope = self.rope(axes, device)
         return Positions(query=rope, key=rope)
 
+    def embed(self, tokens: Tensor, positions: Positions) -> Tensor:
+        """Tokens `[B, N, token_features]` to `[B, N, dim]`: Fourier features, where there are any, and projection."""
+        if positions.waves is not None:
+            tokens = embed_coordinates(tokens, positions.waves, self.config.coordinates)
+        embedded: Tensor = self.x_embedder(tokens.to(self.x_embedder.weight.dtype))
+        return embedded
+
     def evaluate(self, tokens: Tensor, t: Tensor, text: TextState, positions: Positions) -> Tensor:
-        """Tokens `[B, N, token_features]` at times `[B]` to output tokens `[B, N, prod(patch) * out_channels]`."""
-        x = self.x_embedder(tokens)
+        """Tokens `[B, N, token_features]` at times `[B]` to output tokens `[B, N, token_outputs]`."""
+        x = self.embed(tokens, positions)
         if positions.token_mask is not None:
             x = torch.where(positions.token_mask[..., None], x, self.pad_token.to(x.dtype))
         conditioning = self.t_embedder(t) + text.pooled
@@ -146,19 +157,26 @@ class NextDiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, text: TextState, positions: Positions) -> Tensor:
         """Velocity dx/dt `[B, C, *axes]` of latents of that shape at times t `[B]`, 0 noise to 1 data."""
-        grid = token_grid(x.shape[2:], self.config.patch)
-        out = self.evaluate(patchify(x, self.config.patch), t, text, positions)
-        return unpatchify(out, grid, self.config.patch)[:, : self.config.in_channels]
+        out = self.evaluate(to_tokens(x, self.config), t, text, positions)
+        return from_tokens(out, self.config.grid(x.shape[2:]), self.config)
 
     def forward_ragged(
-        self, xs: Sequence[Tensor], t: Tensor, text: TextState, tables: Sequence[Rope], factors: Tensor | float = 1.0
+        self,
+        xs: Sequence[Tensor],
+        t: Tensor,
+        text: TextState,
+        tables: Sequence[Rope] = (),
+        factors: Tensor | float = 1.0,
     ) -> list[Tensor]:
         """Velocities of latents `[C, *axes]` of different sizes, as one padded batch.
 
-        tables: one rotary table per sample. factors: softmax factor of self-attention, one for all or one per sample.
+        tables: one rotary table per sample; none for sets. factors: softmax factor of self-attention, one for all or
+        one per sample.
         """
-        packed = pack(xs, self.config.patch)
-        rope = pad_tables(tables)
-        positions = Positions(query=rope, key=rope, attention_factor=factors, token_mask=packed.mask)
-        out = self.evaluate(packed.tokens, t, text, positions)
-        return [v[: self.config.in_channels] for v in unpack(out, packed.grids, self.config.patch)]
+        packed = pack(xs, self.config)
+        base = self.positions(xs[0].shape[1:], packed.tokens.device)
+        if not self.config.unordered:
+            rope = pad_tables(tables)
+            base = base._replace(query=rope, key=rope)
+        out = self.evaluate(packed.tokens, t, text, base._replace(attention_factor=factors, token_mask=packed.mask))
+        return unpack(out, packed.grids, self.config)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from modalities.generators.nextdit.config import NextDiTConfig, token_grid
+
 
 class Packed(NamedTuple):
     """Latents of different sizes as one batch of tokens.
@@ -24,16 +26,6 @@ class Packed(NamedTuple):
     tokens: Tensor
     mask: Tensor
     grids: tuple[tuple[int, ...], ...]
-
-
-def token_grid(axes: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
-    """Tokens per axis of latents with `axes` cells per axis; ValueError when the patch does not divide them."""
-    if len(axes) != len(patch):
-        raise ValueError(f"latents have {len(axes)} axes {tuple(axes)}; this model has {len(patch)}")
-    for cells, step in zip(axes, patch, strict=True):
-        if cells < step or cells % step:
-            raise ValueError(f"latent axes {tuple(axes)} are not divisible by the patch {tuple(patch)}")
-    return tuple(cells // step for cells, step in zip(axes, patch, strict=True))
 
 
 def patchify(latents: Tensor, patch: Sequence[int]) -> Tensor:
@@ -56,15 +48,30 @@ def unpatchify(tokens: Tensor, grid: Sequence[int], patch: Sequence[int]) -> Ten
     return x.permute(0, 1 + 2 * count, *pairs).reshape(tokens.shape[0], -1, *axes)
 
 
-def pack(latents: Sequence[Tensor], patch: Sequence[int]) -> Packed:
+def to_tokens(latents: Tensor, config: NextDiTConfig) -> Tensor:
+    """Latents `[B, C, *axes]` to the tokens `[B, N, token_features]` of a model; bands are the last axis."""
+    if config.bands > 1:
+        latents = torch.unflatten(latents, 1, (config.bands, -1)).movedim(1, -1)
+    return patchify(latents, config.token_patch)
+
+
+def from_tokens(tokens: Tensor, grid: Sequence[int], config: NextDiTConfig) -> Tensor:
+    """Output tokens `[B, N, token_outputs]` of a model to latents `[B, C, *axes]`, the unused half dropped."""
+    latents = unpatchify(tokens, grid, config.token_patch)[:, : config.in_channels // config.bands]
+    return latents.movedim(-1, 1).flatten(1, 2) if config.bands > 1 else latents
+
+
+def pack(latents: Sequence[Tensor], config: NextDiTConfig) -> Packed:
     """Latents `[C, *axes]` of any sizes to one right-padded batch of tokens."""
-    parts = [patchify(sample.unsqueeze(0), patch)[0] for sample in latents]
+    parts = [to_tokens(sample.unsqueeze(0), config)[0] for sample in latents]
     tokens = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
     lengths = torch.tensor([part.shape[0] for part in parts], device=tokens.device)
     mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-    return Packed(tokens, mask, tuple(token_grid(sample.shape[1:], patch) for sample in latents))
+    return Packed(tokens, mask, tuple(config.grid(sample.shape[1:]) for sample in latents))
 
 
-def unpack(tokens: Tensor, grids: Sequence[Sequence[int]], patch: Sequence[int]) -> list[Tensor]:
-    """A padded batch of output tokens to one latent `[C, *axes]` per sample, pads dropped."""
-    return [unpatchify(row[: prod(grid)].unsqueeze(0), grid, patch)[0] for row, grid in zip(tokens, grids, strict=True)]
+def unpack(tokens: Tensor, grids: Sequence[Sequence[int]], config: NextDiTConfig) -> list[Tensor]:
+    """A padded batch of output tokens to one latent `[C, *axes]` per sample, pads and the unused half dropped."""
+    return [
+        from_tokens(row[: prod(grid)].unsqueeze(0), grid, config)[0] for row, grid in zip(tokens, grids, strict=True)
+    ]
