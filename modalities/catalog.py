@@ -132,6 +132,11 @@ GENERATORS: dict[str, Entry] = {
         "Next-DiT flow transformer of Lumina-Next",
         {"cost": "modalities.generators.nextdit.cost"},
     ),
+    "flagdit": Entry(
+        "modalities.generators.flagdit.generate:load",
+        "Flag-DiT of one axis: the released Lumina audio and music models",
+        {"cost": "modalities.generators.flagdit.cost"},
+    ),
 }
 
 CODECS: dict[str, Entry] = {

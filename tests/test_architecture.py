@@ -31,11 +31,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.flow",
         "modalities.weights",
     ),
-    "modalities.generators.flagdit": (
+    "modalities.generators.flagdit": (  # Next-DiT's predecessor, built from its parts
         "modalities.contracts",
         "modalities.catalog",
         "modalities.flow",
         "modalities.weights",
+        "modalities.generators.nextdit",
     ),
     "modalities.weights.headers": (),
     "modalities.weights.description": (
