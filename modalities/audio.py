@@ -14,4 +14,5 @@ AUDIO = Modality(
     defaults=GenerateOptions(),
     rate=16_000.0,
     is_bytes=False,
+    enlargement="latents",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -175,6 +175,10 @@ class Modality:
 
     rate: media units a second along the first axis (frames of a video, samples of a sound); 0 where there is no time.
     is_bytes: media leave the decode stage as uint8 (pictures); otherwise as float32 in -1..1.
+    enlargement: how latents are brought to another size before a larger sample is made from them: `media` (decode,
+    resize, encode: between two cells lies no latent that decodes to what lies between them), `latents` (a sound: its
+    spectrogram is stretched in time, where stretching the wave would lower the pitch) or `repetition` (points without
+    order: each stands for several, which their noise tells apart).
     """
 
     name: str
@@ -186,3 +190,4 @@ class Modality:
     defaults: GenerateOptions
     rate: float = 0.0
     is_bytes: bool = True
+    enlargement: Literal["media", "latents", "repetition"] = "media"

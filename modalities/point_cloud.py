@@ -13,4 +13,5 @@ POINT_CLOUD = Modality(
     largest_size=(65_536,),
     defaults=GenerateOptions(),
     is_bytes=False,
+    enlargement="repetition",
 )

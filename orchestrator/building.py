@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from orchestrator.catalog import EXPORTERS, STAGES
 from orchestrator.fingerprint import fingerprint_of, identity_of
 from orchestrator.models import PlannedModel
-from orchestrator.options import encode_options, sampling_options
+from orchestrator.options import encode_options, export_options, sampling_options
 from orchestrator.paths import DEFAULT_TEMPLATE, fields_of, file_name
 from orchestrator.placement import Placement
 from orchestrator.plan import Plan, Pool, Step, sample_id
+from orchestrator.recipe import resolved_options
+from orchestrator.sizes import planned_size, resolved_size
 from orchestrator.spec import WorkflowSpec
 from orchestrator.validation import cells_of, substitute
 
@@ -79,15 +82,23 @@ def _options(spec: WorkflowSpec, name: str) -> dict[str, Any]:
     if stage == "export":
         several = sum(shape.stage == "export" for shape in spec.graph.shapes.values()) > 1
         default = f"{name}/{DEFAULT_TEMPLATE}" if several else DEFAULT_TEMPLATE
-        return {"format": raw["format"], "path": raw.get("path") or default}
+        model = spec.models[spec.chosen[spec.graph.reads[name]["media"]]]
+        return export_options(raw, default, model.modality, model.rate)
     model = spec.models[spec.chosen[name]]
     if stage == "encode":
-        return encode_options(raw, model.name)
+        return encode_options(raw, model.name, _readers(spec, name))
     if stage == "decode":
         return {"model": model.name}
     description = model.description
     has_latents = "latents" in spec.graph.reads[name]
-    return sampling_options(raw, model.name, description.native_size, description.defaults, has_latents)
+    size = planned_size(raw, description.native_size, model.units[0], model.rate)
+    return sampling_options(raw, model.name, size, description.defaults, has_latents)
+
+
+def _readers(spec: WorkflowSpec, name: str) -> list[str]:
+    """The models that generate from the conditioning of a step, each once, in order."""
+    steps = [step for step in spec.graph.order if spec.graph.reads[step].get("conditioning") == name]
+    return list(dict.fromkeys(spec.chosen[step] for step in steps))
 
 
 def _without_unused_latents(step: Step) -> Step:
@@ -103,7 +114,7 @@ def _default_batch(spec: WorkflowSpec, name: str, options: Mapping[str, Any], us
     if "size" not in options or not spec.models[spec.chosen[name]].is_known:
         return usual
     largest = max(
-        spec.models[spec.chosen[name]].num_tokens(substitute(options["size"], dict(cell)))
+        spec.models[spec.chosen[name]].num_tokens(resolved_size(substitute(options["size"], dict(cell))))
         for cell in cells_of(spec.axes(name), spec.matrix)
     )
     return max(1, min(usual, BATCH_TOKENS // largest))
@@ -167,6 +178,10 @@ def _check_files(spec: WorkflowSpec, plan: Plan) -> None:
             clash = str(error)
         if clash:
             spec.document.report(at, clash)
+    for parent in sorted(parents):
+        if parent.casefold() in taken:
+            what = f"media/{parent} would be {taken[parent.casefold()]} and a folder of others"
+            spec.document.report(("steps",), f"{what}; give one of the steps another path", at_key=True)
     folder = Path(plan.output)
     if (folder / MEDIA).exists():
         home = folder.resolve()
@@ -179,13 +194,13 @@ def _check_files(spec: WorkflowSpec, plan: Plan) -> None:
 def _clash(plan: Plan, step: Step, taken: dict[str, str], parents: set[str]) -> str:
     """What is wrong with the files of a step, or nothing. Adds them to `taken`, and their folders to `parents`."""
     for cell in plan.cells(step):
-        suffix = str(EXPORTERS[str(substitute(step.options["format"], dict(cell)))].facts["suffix"])
+        suffix = str(EXPORTERS[str(resolved_options(step, dict(cell))["format"]["name"])].facts["suffix"])
         for prompt in plan.prompts:
             for repetition in range(step.repetitions):
                 name = sample_id(prompt.id, repetition, step.repetitions, cell)
                 fields = fields_of(name, prompt.id, step.name, repetition, dict(cell), suffix)
                 file = file_name(str(step.options["path"]), fields)
-                parents.add(file.rpartition("/")[0])
+                parents |= {"", *accumulate(file.split("/")[:-1], "{}/{}".format)}
                 other = taken.setdefault(file.casefold(), f"sample `{name}` of step `{step.name}`")
                 if other != f"sample `{name}` of step `{step.name}`":
                     return (

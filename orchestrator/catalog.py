@@ -50,9 +50,50 @@ EXECUTORS: dict[str, Entry] = {
 
 EXPORTERS: dict[str, Entry] = {
     "png": Entry("orchestrator.exporters.image:write_png", "lossless image", {"modality": "image", "suffix": ".png"}),
-    "jpeg": Entry("orchestrator.exporters.image:write_jpeg", "lossy image", {"modality": "image", "suffix": ".jpg"}),
+    "jpeg": Entry(
+        "orchestrator.exporters.image:write_jpeg",
+        "lossy image",
+        {"modality": "image", "suffix": ".jpg", "options": "quality"},
+    ),
     "webp": Entry(
-        "orchestrator.exporters.image:write_webp", "lossy or lossless image", {"modality": "image", "suffix": ".webp"}
+        "orchestrator.exporters.image:write_webp",
+        "lossy image",
+        {"modality": "image", "suffix": ".webp", "options": "quality"},
+    ),
+    "mp4": Entry(
+        "orchestrator.exporters.video:write_mp4",
+        "video in H.264, yuv420p; plays in browsers",
+        {"modality": "video multi-view", "suffix": ".mp4", "options": "quality"},
+    ),
+    "webm": Entry(
+        "orchestrator.exporters.video:write_webm",
+        "video in VP9",
+        {"modality": "video multi-view", "suffix": ".webm", "options": "quality"},
+    ),
+    "gif": Entry(
+        "orchestrator.exporters.video:write_gif",
+        "animation of 256 colours a frame",
+        {"modality": "video multi-view", "suffix": ".gif"},
+    ),
+    "animated-webp": Entry(
+        "orchestrator.exporters.video:write_webp",
+        "animation, lossy or (quality 100) lossless",
+        {"modality": "video multi-view", "suffix": ".webp", "options": "quality"},
+    ),
+    "frames": Entry(
+        "orchestrator.exporters.video:write_frames",
+        "a folder with a PNG for each frame or view",
+        {"modality": "video multi-view", "suffix": "", "folder": True},
+    ),
+    "poster": Entry(
+        "orchestrator.exporters.video:write_poster",
+        "the middle frame as PNG",
+        {"modality": "video multi-view", "suffix": ".png"},
+    ),
+    "contact-sheet": Entry(
+        "orchestrator.exporters.video:write_contact_sheet",
+        "all frames or views in one PNG",
+        {"modality": "video multi-view", "suffix": ".png"},
     ),
 }
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modalities.catalog import SAMPLERS, SCHEDULES
+from modalities.catalog import SAMPLERS, SCHEDULES, Entry
 from orchestrator.catalog import EXPORTERS
 from orchestrator.errors import nearest
 from orchestrator.graph import Graph
 from orchestrator.models import LONGEST_PROMPT, PlannedModel
 from orchestrator.paths import template_faults
 from orchestrator.places import Document
-from orchestrator.settings import ExportStep, ExtrapolateStep, GenerateStep, SamplingStep, Settings
+from orchestrator.setting_types import Settings
+from orchestrator.size_checks import check_size
+from orchestrator.step_settings import (
+    ExportStep,
+    ExtrapolateStep,
+    FormatSettings,
+    SamplerSettings,
+    SamplingStep,
+    ScheduleSettings,
+)
 from orchestrator.validation import Cell, references, shown_cell
 
 MOST_CELLS = 2000
@@ -160,9 +169,9 @@ def _check_step(
     has_latents: bool,
 ) -> None:
     if isinstance(settings, SamplingStep):
-        _check_options_taken(document, at, settings)
-    if isinstance(settings, GenerateStep | ExtrapolateStep) and model is not None:
-        _check_size(document, (*at, "size"), settings.size, model)
+        _check_options_taken(document, (*at, "sampler"), settings.sampler, SAMPLERS)
+        _check_options_taken(document, (*at, "schedule"), settings.schedule, SCHEDULES)
+        check_size(document, at, settings, model)
     if isinstance(settings, ExtrapolateStep) and not has_latents and (settings.strength or 1) < 1:
         document.report(
             (*at, "strength"),
@@ -170,43 +179,24 @@ def _check_step(
             "continue a generate step, or use strength 1",
         )
     if isinstance(settings, ExportStep):
-        _check_export(document, at, settings, modality)
+        _check_options_taken(document, (*at, "format"), settings.format, EXPORTERS)
+        _check_format(document, (*at, "format"), settings.format.name, modality)
 
 
-def _check_options_taken(document: Document, at: tuple[str, ...], settings: SamplingStep) -> None:
-    for key, entries, value in (("sampler", SAMPLERS, settings.sampler), ("schedule", SCHEDULES, settings.schedule)):
-        if value is None:
-            continue
-        known = str(entries[value.name].facts.get("options", "")).split() if value.name in entries else None
-        for option in sorted(value.model_fields_set - {"name"}):
-            if known is not None and option not in known:
-                takes = f"it takes {', '.join(known)}" if known else "it takes none"
-                document.report(
-                    (*at, key, option), f"{key} `{value.name}` has no option `{option}`; {takes}", at_key=True
-                )
-
-
-def _check_size(document: Document, at: tuple[str, ...], size: Sequence[int] | None, model: PlannedModel) -> None:
-    if size is None:
-        if not model.is_known:
-            document.report(at[:-1], f"say the size; `{model.source}` is not on this machine yet", at_key=True)
+def _check_options_taken(
+    document: Document,
+    at: tuple[str, ...],
+    value: SamplerSettings | ScheduleSettings | FormatSettings | None,
+    entries: Mapping[str, Entry],
+) -> None:
+    """Report options that the sampler, schedule or format of a step does not take."""
+    if value is None or value.name not in entries:
         return
-    if len(size) != len(model.axes):
-        expected = f"{len(model.axes)} numbers ({', '.join(model.axes)})"
-        document.report(at, f"{model.modality} sizes have {expected}; got {len(size)}")
-        return
-    strides, patches = (model.stride, model.patch) if model.is_known else ((1,) * len(size), (1,) * len(size))
-    for index, (axis, length, stride, patch) in enumerate(zip(model.axes, size, strides, patches, strict=True)):
-        unit = stride * patch
-        if length > model.largest:
-            document.report((*at, index), f"{axis} {length} is more than the limit of {model.largest}")
-        elif length % unit:
-            near = [n for n in (length // unit * unit, -(-length // unit) * unit) if n > 0]
-            document.report(
-                (*at, index),
-                f"{axis} {length} is not divisible by {unit} (codec stride {stride} x patch {patch}); "
-                f"nearest: {' or '.join(str(n) for n in near)}",
-            )
+    known = str(entries[value.name].facts.get("options", "")).split()
+    takes = f"it takes {', '.join(known)}" if known else "it takes none"
+    for option in sorted(value.model_fields_set - {"name"}):
+        if option not in known and getattr(value, option) is not None:
+            document.report((*at, option), f"{at[-1]} `{value.name}` has no option `{option}`; {takes}", at_key=True)
 
 
 def _modality(
@@ -217,14 +207,11 @@ def _modality(
     return model.modality if model is not None else None
 
 
-def _check_export(document: Document, at: tuple[str, ...], settings: ExportStep, modality: str | None) -> None:
-    if (
-        modality is not None
-        and settings.format in EXPORTERS
-        and EXPORTERS[settings.format].facts["modality"] != modality
-    ):
-        known = [name for name, entry in EXPORTERS.items() if entry.facts["modality"] == modality]
-        document.report((*at, "format"), f"format `{settings.format}` is not for {modality}; use {', '.join(known)}")
+def _check_format(document: Document, at: tuple[str, ...], name: str, modality: str | None) -> None:
+    if modality is None or name not in EXPORTERS or modality in str(EXPORTERS[name].facts["modality"]).split():
+        return
+    known = [other for other, entry in EXPORTERS.items() if modality in str(entry.facts["modality"]).split()]
+    document.report(at, f"format `{name}` is not for {modality}; use {', '.join(known)}")
 
 
 def check_paths(document: Document, steps: Mapping[str, Any], axes: Mapping[str, Sequence[str]]) -> None:

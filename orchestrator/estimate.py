@@ -13,8 +13,8 @@ from orchestrator.paths import shown
 from orchestrator.placement import Placement, cuda_memory, machine_memory
 from orchestrator.plan import Plan, Step
 from orchestrator.rates import START_SECONDS, rate_of, read_rates
+from orchestrator.recipe import resolved_options
 from orchestrator.spec import WorkflowSpec
-from orchestrator.validation import substitute
 
 PROCESS_BYTES = 400 * 2**20
 """A Python process with torch loaded."""
@@ -114,7 +114,7 @@ def report_memory(spec: WorkflowSpec, plan: Plan, where: Placement) -> None:
             continue
         model = spec.models[step.options["model"]]
         for cell in plan.cells(step):
-            size = substitute(step.options["size"], dict(cell))
+            size = resolved_options(step, dict(cell))["size"]
             need = PROCESS_BYTES + _weights_bytes(plan, model) + _batch_bytes(plan, step, model, size)
             if need > limit:
                 batch = f"a batch of {step.batch_size} samples" if step.batch_size > 1 else "one sample"
@@ -131,7 +131,7 @@ def _step(spec: WorkflowSpec, plan: Plan, step: Step, where: Placement, measured
     model, part = _model_and_part(spec, plan, step)
     per_cell = plan.num_samples(step)
     cells = [dict(cell) for cell in plan.cells(step)]
-    options = [{key: substitute(value, cell) for key, value in step.options.items()} for cell in cells]
+    options = [resolved_options(step, cell) for cell in cells]
     tokens, flops, memory = None, None, None
     evaluations = 0
     units: float | None = float(per_cell * len(cells))
@@ -170,7 +170,7 @@ def _step(spec: WorkflowSpec, plan: Plan, step: Step, where: Placement, measured
 def _model_and_part(spec: WorkflowSpec, plan: Plan, step: Step) -> tuple[PlannedModel | None, str]:
     """The model of a step, and what its speed depends on."""
     if step.stage == "export":
-        return None, str(step.options["format"])
+        return None, str(step.options["format"]["name"])
     model = spec.models[step.options["model"]]
     facts = plan.models[model.name]
     if step.stage == "encode":
@@ -182,7 +182,7 @@ def _media_size(plan: Plan, step: Step, cell: Mapping[str, Any]) -> list[int]:
     """The size of the media that a decode or export step works on."""
     while "size" not in step.options:
         step = plan.step(step.reads["media"] if "media" in step.reads else step.reads["latents"])
-    size: list[int] = substitute(step.options["size"], cell)
+    size: list[int] = resolved_options(step, cell)["size"]
     return size
 
 

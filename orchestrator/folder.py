@@ -122,14 +122,6 @@ def free_name(folder: Path) -> Path:
     return candidate
 
 
-def remove_strays(folder: Path) -> int:
-    """Remove files that a killed run was still writing; answers how many. They were never part of a manifest."""
-    strays = [path for path in folder.rglob(".*.part") if path.is_file()]
-    for path in strays:
-        path.unlink(missing_ok=True)
-    return len(strays)
-
-
 def _refuse_foreign(folder: Path) -> None:
     if not folder.exists():
         return

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from orchestrator.executors.base import Failure, Finished
 from orchestrator.item import Sample
+from orchestrator.media_files import is_intact
 from orchestrator.plan import Plan, Step, Task
 from orchestrator.recipe import recipe
 
@@ -104,18 +105,12 @@ class Ledger:
         for path in (self.folder / MANIFEST, self.folder / JOURNAL):
             for line in read_rows(path):
                 ordinal = self._index.ordinal(line)
-                if ordinal is None or not self._is_intact(line):
+                if ordinal is None or not is_intact(self.folder / str(line.get("file")), line):
                     continue
                 key = self._index.key(ordinal)
                 if not self._finished[key][ordinal[1]]:
                     self._finished[key][ordinal[1]] = 1
                     yield ordinal
-
-    def _is_intact(self, line: Mapping[str, Any]) -> bool:
-        try:
-            return (self.folder / str(line["file"])).stat().st_size == int(line["bytes"])
-        except (OSError, KeyError, ValueError, TypeError):
-            return False
 
     def _finished_ordinal(self, line: Mapping[str, Any]) -> Ordinal | None:
         ordinal = self._index.ordinal(line)

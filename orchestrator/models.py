@@ -57,9 +57,22 @@ class PlannedModel:
         return tuple(int(cells) for cells in self.description.generator_config["patch"])
 
     @property
-    def largest(self) -> int:
+    def largest(self) -> tuple[int, ...]:
         """Limit of each axis."""
-        return int(MODALITIES[self.modality].facts["largest"])
+        limits = [int(limit) for limit in str(MODALITIES[self.modality].facts["largest"]).split()]
+        return tuple(limits * len(self.axes)) if len(limits) == 1 else tuple(limits)
+
+    @property
+    def rate(self) -> float:
+        """Media units a second along the first axis; 0 where that is not time."""
+        return float(MODALITIES[self.modality].facts.get("rate", 0))
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Media units of one token on each axis: what sizes are multiples of. Ones where nothing is known yet."""
+        if not self.is_known:
+            return (1,) * len(self.axes)
+        return tuple(stride * patch for stride, patch in zip(self.stride, self.patch, strict=True))
 
     @property
     def longest_prompt(self) -> int:
@@ -86,8 +99,7 @@ class PlannedModel:
 
     def num_tokens(self, size: Sequence[int]) -> int:
         """Tokens of one sample of a size that the model can make."""
-        units = [stride * patch for stride, patch in zip(self.stride, self.patch, strict=True)]
-        return prod(length // unit for length, unit in zip(size, units, strict=True))
+        return prod(length // unit for length, unit in zip(size, self.units, strict=True))
 
 
 def describe_models(
@@ -131,8 +143,9 @@ def _overrides(settings: ModelSettings, folder: Path) -> dict[str, Any]:
                 if place in values:
                     values[place] = located(str(values[place]), folder)
             overrides[key] = values
-    if settings.ema is not None:
-        overrides["ema"] = settings.ema
+    for key in ("ema", "modality"):
+        if getattr(settings, key) is not None:
+            overrides[key] = getattr(settings, key)
     if settings.native_size is not None:
         overrides["native_size"] = list(settings.native_size)
     return overrides

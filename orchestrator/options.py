@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SAMPLING_DEFAULTS: Mapping[str, Any] = {
@@ -22,20 +22,28 @@ EXTRAPOLATE_METHOD = "time-aware"
 STRENGTH_WITH_LATENTS = 0.6
 
 
-def encode_options(raw: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Options of an encode step."""
-    return {"model": model, "negative_prompt": raw.get("negative_prompt") or ""}
+def encode_options(raw: Mapping[str, Any], model: str, readers: Sequence[str]) -> dict[str, Any]:
+    """Options of an encode step. readers: the models that generate from its conditioning."""
+    return {"model": model, "negative_prompt": raw.get("negative_prompt") or "", "readers": list(readers)}
+
+
+def export_options(raw: Mapping[str, Any], path: str, modality: str, rate: float) -> dict[str, Any]:
+    """Options of an export step. modality, rate: of the media that reach it."""
+    given = raw["format"] if isinstance(raw["format"], Mapping) else {"name": raw["format"]}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return {"format": chosen, "path": raw.get("path") or path, "modality": modality, "rate": rate}
 
 
 def sampling_options(
     raw: Mapping[str, Any],
     model: str,
-    native_size: tuple[int, ...],
+    size: Any,
     model_defaults: Mapping[str, Any],
     has_latents: bool,
 ) -> dict[str, Any]:
     """Options of a generate or extrapolate step.
 
+    size: as `orchestrator.sizes.planned_size` gives it.
     model_defaults: as in model.json, with the field names of GenerateOptions. has_latents: whether an earlier step
     makes latents that an extrapolate step can start from.
     """
@@ -48,8 +56,7 @@ def sampling_options(
     for key, name in (("sampler", "name"), ("schedule", "name"), ("guidance", "scale")):
         value = options[key] if isinstance(options[key], Mapping) else {name: options[key]}
         options[key] = {field: entry for field, entry in value.items() if entry is not None}
-    size = raw.get("size")
-    options |= {"model": model, "size": list(native_size) if size is None else size}
+    options |= {"model": model, "size": size}
     if is_extrapolate:
         strength = raw.get("strength")
         options["strength"] = strength if strength is not None else STRENGTH_WITH_LATENTS if has_latents else 1.0

@@ -10,12 +10,14 @@ from typing import Any
 
 from orchestrator.item import Sample
 from orchestrator.plan import Plan, Step, derive_seed
+from orchestrator.sizes import resolved_size
 from orchestrator.validation import substitute
 
 
 def resolved_options(step: Step, cell: Mapping[str, Any]) -> dict[str, Any]:
     """What a stage is constructed with in one cell of the matrix."""
-    return {name: substitute(value, cell) for name, value in step.options.items()}
+    options = {name: substitute(value, cell) for name, value in step.options.items()}
+    return {**options, "size": resolved_size(options["size"])} if "size" in options else options
 
 
 def making_steps(plan: Plan, step: Step) -> list[Step]:

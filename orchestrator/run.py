@@ -17,9 +17,10 @@ from typing import cast
 from orchestrator.catalog import EXECUTORS, resolve
 from orchestrator.errors import RunRefused
 from orchestrator.executors.base import Event, Executor, Finished, Observer, Setting
-from orchestrator.folder import claim, disk_error, free_name, locked, remove_strays
+from orchestrator.folder import claim, disk_error, free_name, locked
 from orchestrator.gallery import write_gallery
 from orchestrator.manifest import DEAD_LETTERS, Ledger, read_rows, write_aside
+from orchestrator.media_files import remove_strays
 from orchestrator.placement import Placement
 from orchestrator.plan import Plan
 from orchestrator.plan_json import plan_to_json

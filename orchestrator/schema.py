@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.settings import STEPS, WorkflowFile
+from orchestrator.settings import WorkflowFile
+from orchestrator.step_settings import STEPS
 
 IDENTIFIER = "urn:parhelion:schema:workflow-1"
 REFERENCE = {"type": "string", "pattern": r"^\$\{\s*matrix\.[A-Za-z][A-Za-z0-9_-]*\s*\}$"}
@@ -17,7 +18,7 @@ def workflow_schema() -> dict[str, Any]:
     schema = WorkflowFile.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
     definitions["Reference"] = {**REFERENCE, "description": "a parameter of the matrix, as ${matrix.name}"}
-    inner = ["SamplerSettings", "ScheduleSettings", "GuidanceSettings"]
+    inner = ["SamplerSettings", "ScheduleSettings", "GuidanceSettings", "FormatSettings"]
     for name in [*(step.__name__ for step in STEPS.values()), *inner]:
         for key, value in definitions[name]["properties"].items():
             if key not in FIXED:

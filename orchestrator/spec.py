@@ -26,19 +26,17 @@ from orchestrator.models import PlannedModel, describe_models
 from orchestrator.places import Document, read_document
 from orchestrator.plan import Prompt
 from orchestrator.prompts import Row, named, read_prompt_file
+from orchestrator.setting_types import NAME, Settings, bad_name
 from orchestrator.settings import (
-    NAME,
     SECTIONS,
-    STEPS,
     HeadSettings,
     MatrixSettings,
     ModelsSettings,
     PromptFile,
     PromptsSettings,
-    Settings,
     WorkflowFile,
-    bad_name,
 )
+from orchestrator.step_settings import STEPS
 from orchestrator.validation import Cell, axes_of, cells_of, shown_cell, substitute, validate
 
 MOST_STEPS = 256

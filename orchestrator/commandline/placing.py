@@ -14,7 +14,7 @@ from orchestrator.errors import Problem, WorkflowError, nearest
 from orchestrator.placement import EVERY_MODEL, Placement, find_devices
 from orchestrator.places import read_document
 from orchestrator.plan import Plan
-from orchestrator.settings import Settings
+from orchestrator.setting_types import Settings
 from orchestrator.validation import validate
 
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)

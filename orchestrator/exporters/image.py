@@ -17,6 +17,8 @@ from PIL import ExifTags, Image, PngImagePlugin
 from torch import Tensor
 
 _KEYWORD = "parhelion"
+TOLD = ("modality", "rate", "options")
+"""What an exporter is told beside the facts that it writes."""
 _UNICODE = b"UNICODE\x00"
 _LONGEST_EXIF = 65_000
 """A JPEG's Exif segment holds 65,535 bytes at most."""
@@ -33,28 +35,28 @@ def write_png(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def write_jpeg(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write `[3, height, width]` uint8 at quality 92 without chroma subsampling."""
-    _save(media, path, format="JPEG", quality=92, subsampling=0, exif=_exif(facts))
+    """Write `[3, height, width]` uint8 at the option quality (92) without chroma subsampling."""
+    _save(media, path, format="JPEG", quality=_quality(facts), subsampling=0, exif=exif_of(facts))
 
 
 def write_webp(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write `[3, height, width]` uint8 at quality 92."""
-    _save(media, path, format="WEBP", quality=92, method=4, exif=_exif(facts))
+    """Write `[3, height, width]` uint8 at the option quality (92)."""
+    _save(media, path, format="WEBP", quality=_quality(facts), method=4, exif=exif_of(facts))
 
 
 def read_facts(path: Path) -> dict[str, Any]:
     """What one of the writers above wrote inside a file. ValueError when the file holds nothing of the kind."""
     with Image.open(path) as picture:
         picture.load()
-        if picture.format == "PNG":
-            text = picture.info.get(_KEYWORD)
-        else:
-            comment = picture.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
-            text = _from_comment(comment) if isinstance(comment, bytes) else None
+        text = picture.info.get(_KEYWORD) if picture.format == "PNG" else text_of(picture.getexif())
     if not isinstance(text, str):
         raise ValueError(f"{path}: holds no facts written by parhelion")
     facts: dict[str, Any] = json.loads(text)
     return facts
+
+
+def _quality(facts: Mapping[str, Any]) -> int:
+    return int(facts.get("options", {}).get("quality", 92))
 
 
 def _save(media: Tensor, path: Path, **options: Any) -> None:
@@ -67,10 +69,12 @@ def _save(media: Tensor, path: Path, **options: Any) -> None:
 
 
 def _as_json(facts: Mapping[str, Any]) -> str:
-    return json.dumps(facts, ensure_ascii=False, sort_keys=True)
+    kept = {name: value for name, value in facts.items() if name not in TOLD}
+    return json.dumps(kept, ensure_ascii=False, sort_keys=True)
 
 
-def _exif(facts: Mapping[str, Any]) -> Image.Exif:
+def exif_of(facts: Mapping[str, Any]) -> Image.Exif:
+    """Facts as Exif. ValueError when they are too long even without the workflow."""
     comment = _to_comment(_as_json(facts))
     if len(comment) > _LONGEST_EXIF and "workflow" in facts:
         shorter = {name: value for name, value in facts.items() if name != "workflow"}
@@ -87,5 +91,9 @@ def _to_comment(text: str) -> bytes:
     return _UNICODE + text.encode("utf-16-le")
 
 
-def _from_comment(comment: bytes) -> str | None:
-    return comment[len(_UNICODE) :].decode("utf-16-le") if comment.startswith(_UNICODE) else None
+def text_of(exif: Image.Exif) -> str | None:
+    """The facts that `exif_of` wrote, as JSON; None when there are none."""
+    comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+    if not isinstance(comment, bytes) or not comment.startswith(_UNICODE):
+        return None
+    return comment[len(_UNICODE) :].decode("utf-16-le")

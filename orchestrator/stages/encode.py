@@ -17,7 +17,8 @@ from orchestrator.stages.prompt_check import SentenceEncoder, check_prompts
 class Encode(Stage):
     """Encodes prompts with the text encoder of a model.
 
-    options: model (name); negative_prompt (text, empty by default), which guidance moves away from.
+    options: model (name); negative_prompt (text, empty by default), which guidance moves away from; readers (the models
+    that generate from the conditioning, whose knowledge the prompts are compared with; default the model itself).
     writes: `conditioning` and `negative`, each the Conditioning of one prompt without padding.
     """
 
@@ -51,15 +52,16 @@ class Encode(Stage):
                 self.notes.append(f"{name} `{text}`: the text encoder knows no meaning of {', '.join(words)}")
         if self._sentences is not None:
             listed = [Prompt(name, text) for name, text in prompts.items()]
-            description = self.models.describe(self._model)
-            self.notes += map(str, check_prompts(listed, description, self._sentences, self._model))
+            for model in self.options.get("readers") or [self._model]:
+                description = self.models.describe(str(model))
+                self.notes += map(str, check_prompts(listed, description, self._sentences, str(model)))
 
 
 class _Remembered:
-    """A sentence encoder that keeps the embeddings of the last lists: that of the model's concepts comes often."""
+    """A sentence encoder that keeps the embeddings of the last lists: those of the models' concepts come often."""
 
     def __init__(self, encoder: SentenceEncoder) -> None:
-        self._embeddings = functools.lru_cache(maxsize=4)(encoder.sentence_embeddings)
+        self._embeddings = functools.lru_cache(maxsize=16)(encoder.sentence_embeddings)
 
     def sentence_embeddings(self, prompts: Sequence[str]) -> Tensor:
         """`[B, D]` of unit length."""

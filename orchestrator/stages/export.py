@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,23 +12,23 @@ from orchestrator.catalog import EXPORTERS, resolve
 from orchestrator.errors import StageError
 from orchestrator.folder import disk_error
 from orchestrator.item import Item, Sample
+from orchestrator.media_files import aside_of, facts_of, put, remove, sync_folder
 from orchestrator.paths import DEFAULT_TEMPLATE, fields_of, file_name
 from orchestrator.stages.base import Outcome, Stage
 
 MEDIA = "media"
 """The folder of a run folder that holds what was made."""
-ASIDE = ".part"
-"""How the name of a file ends that is still being written; it starts with a dot."""
-
 Writer = Callable[[Tensor, Path, Mapping[str, Any]], None]
 
 
 class Export(Stage):
     """Writes media with an exporter.
 
-    options: format (a name of EXPORTERS); path (a template, see `orchestrator.paths`); folder (the run folder);
-    workflow (the workflow's text, for the metadata). writes: `file`, the facts of the manifest: path relative to the
-    run folder, bytes, sha256.
+    options: format (name, a name of EXPORTERS, and the options that it takes); path (a template, see
+    `orchestrator.paths`); modality and rate (of the media); folder (the run folder); workflow (its text, for the
+    metadata). An exporter gets the media, a path and these facts: the sample's recipe, workflow, modality, rate and
+    options. writes: `file`, the facts of the manifest: path relative to the run folder, bytes, sha256; and files, their
+    number, where the format writes a folder of them.
     """
 
     reads = frozenset({"media"})
@@ -38,14 +36,15 @@ class Export(Stage):
 
     def setup(self) -> None:
         """Find the exporter."""
-        name = str(self.options["format"])
+        name = str(self.options["format"]["name"])
+        self._format_options = {key: value for key, value in self.options["format"].items() if key != "name"}
         self._write = cast(Writer, resolve(EXPORTERS, name))
         self._suffix = str(EXPORTERS[name].facts["suffix"])
         self._folder = Path(self.options["folder"])
         self._template = str(self.options.get("path") or DEFAULT_TEMPLATE)
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
-        """Write one file per item. Raises ExecutorError when no file can be written any more."""
+        """Write one file, or one folder of files, per item. Raises ExecutorError when none can be written any more."""
         outcomes: list[Outcome] = []
         touched: set[Path] = set()
         for item in items:
@@ -68,19 +67,18 @@ class Export(Stage):
 
     def _write_file(self, item: Item, target: Path) -> dict[str, Any]:
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.parent / f".{target.name[:200]}.{os.getpid()}{ASIDE}"
-        facts = {**item.values["recipe"], "workflow": self.options["workflow"]}
+        aside = aside_of(target)
+        shared = {name: self.options[name] for name in ("workflow", "modality", "rate")}
+        facts = {**item.values["recipe"], **shared, "options": self._format_options}
         try:
+            remove(aside)
             self._write(item.values["media"], aside, facts)
-            with aside.open("r+b") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                size = os.fstat(file.fileno()).st_size
-                os.fsync(file.fileno())
-            aside.replace(target)
+            written = facts_of(aside, sync=True)
+            put(aside, target)
         except BaseException:
-            aside.unlink(missing_ok=True)
+            remove(aside)
             raise
-        return {"bytes": size, "sha256": digest}
+        return written
 
 
 def path_of(template: str, sample: Sample, suffix: str) -> str:
@@ -90,14 +88,3 @@ def path_of(template: str, sample: Sample, suffix: str) -> str:
     if any(part in ("", "..") or part.startswith(".") for part in name.split("/")):
         raise ValueError(f"path `{template}` gives `{name}`, which is no safe place in the run folder")
     return name
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can (not on Windows)."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from modalities.contracts import Codec, Size
+from modalities.contracts import Codec, Modality, Size
 from orchestrator.item import Item
 from orchestrator.stages.base import Outcome, Stage
 from orchestrator.stages.generate import generate_options, stacked, with_latents
@@ -34,6 +34,7 @@ class Extrapolate(Stage):
         self._generator = self.models.generator(model)
         self._size = tuple(int(length) for length in self.options["size"])
         self._generate_options = generate_options(self.options)
+        self._modality = self.models.modality(model)
         self._codec = self.models.codec(model) if self._generate_options.strength < 1 else None
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
@@ -41,8 +42,7 @@ class Extrapolate(Stage):
         start = None
         if self._codec is not None:
             smaller = torch.stack([item.values["latents"] for item in items])
-            shape = self._generator.latent_shape(self._size)
-            start = enlarged(smaller.to(self.models.device), shape[1:], self._size, self._codec)
+            start = enlarged(smaller.to(self.models.device), self._axes(), self._size, self._codec, self._modality)
         latents = self._generator.generate(
             stacked(items, "conditioning").to(self.models.device),
             stacked(items, "negative").to(self.models.device),
@@ -53,16 +53,25 @@ class Extrapolate(Stage):
         )
         return with_latents(items, latents)
 
+    def _axes(self) -> tuple[int, ...]:
+        return self._generator.latent_shape(self._size)[1:]
 
-def enlarged(latents: Tensor, axes: tuple[int, ...], size: Size, codec: Codec) -> Tensor:
-    """Latents `[B, C, *axes of before]` brought to `[B, C, *axes]` through the media: decode, resize, encode.
 
-    Latents are not pictures: between two cells lies no latent that decodes to what lies between them, so resizing them
-    directly blurs edges and shifts colours. Equal axes are left as they are.
+def enlarged(latents: Tensor, axes: tuple[int, ...], size: Size, codec: Codec, modality: Modality) -> Tensor:
+    """Latents `[B, C, *axes of before]` brought to `[B, C, *axes]` in the way of their modality; equal axes stay.
+
+    media: decode, resize to `size`, encode. Latents of pictures are not pictures: resizing them directly blurs edges
+    and shifts colours. latents: a linear stretch of the spectrogram, which keeps the pitch. repetition: entry i is
+    entry floor(i n / m) of the n before, so that m > n repeats each about m / n times and m < n keeps every (n / m)-th.
     """
     if latents.shape[2:] == axes:
         return latents
-    media = codec.decode(latents)
     mode = _INTERPOLATION[len(axes)]
+    if modality.enlargement == "latents":
+        return interpolate(latents, size=axes, mode=mode, align_corners=False)
+    if modality.enlargement == "repetition":
+        before, after = latents.shape[2], axes[0]
+        return latents[:, :, torch.arange(after, device=latents.device) * before // after]
+    media = codec.decode(latents)
     resized = interpolate(media, size=size, mode=mode, align_corners=False).clamp(-1, 1)
     return codec.encode(resized)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 
-from modalities.contracts import Codec, Generator, TextEncoder
+from modalities import catalog
+from modalities.contracts import Codec, Generator, Modality, TextEncoder
 from modalities.text.cache import CachedTextEncoder
 from modalities.weights.description import ModelDescription, describe
 from modalities.weights.loading import load_codec, load_generator, load_text_encoder
@@ -55,6 +56,10 @@ class ModelStore:
             return CachedTextEncoder(encoder)
 
         return self._load("text encoder", key, load, shown=name)
+
+    def modality(self, name: str) -> Modality:
+        """What the model makes. Raises ModelError."""
+        return cast(Modality, catalog.resolve("modality", self.describe(name).modality))
 
     def dtype(self, name: str) -> torch.dtype:
         """The precision of a model's generator: as the plan says; `auto` is bfloat16 on CUDA and float32 elsewhere."""

@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from modalities.contracts import TextEncoder
 from modalities.weights.description import ModelDescription
 from modalities.weights.loading import load_text_encoder
 from orchestrator.errors import ModelError
@@ -140,17 +141,20 @@ def check_prompts(
 def check_workflow_prompts(spec: WorkflowSpec) -> list[PromptReport]:
     """The prompts of a workflow that some model it generates with does not know. Loads text encoders, on the CPU."""
     reports: list[PromptReport] = []
-    used = [spec.chosen[name] for name in spec.graph.order if spec.graph.shapes[name].stage != "export"]
-    for name in dict.fromkeys(used):
-        description = spec.models[name].description
-        if read_concepts(description.folder) is None:
+    encoders: dict[str, TextEncoder] = {}
+    making = [step for step in spec.graph.order if "conditioning" in spec.graph.reads[step]]
+    for name in dict.fromkeys(spec.chosen[step] for step in making):
+        model = spec.models[name]
+        if read_concepts(model.description.folder) is None:
             continue
-        try:
-            encoder = load_text_encoder(description, "cpu", torch.float32)
-        except (ValueError, OSError) as error:
-            raise ModelError(f"model `{name}`, text encoder: {error}") from error
+        if model.encoder_name not in encoders:
+            try:
+                encoders[model.encoder_name] = load_text_encoder(model.description, "cpu", torch.float32)
+            except (ValueError, OSError) as error:
+                raise ModelError(f"model `{name}`, text encoder: {error}") from error
+        encoder = encoders[model.encoder_name]
         if isinstance(encoder, SentenceEncoder):
-            reports += check_prompts(spec.prompts, description, encoder, name)
+            reports += check_prompts(spec.prompts, model.description, encoder, name)
     return reports
 
 

@@ -38,7 +38,7 @@ def test_steps_are_ordered_resolved_and_wired(planned):
     plan = planned(WHOLE)
     assert [step.name for step in plan.steps] == ["text", "small", "large", "pixels", "files"]
     text, small, large, pixels, files = plan.steps
-    assert text.options == {"model": "image", "negative_prompt": "blurry"}
+    assert text.options == {"model": "image", "negative_prompt": "blurry", "readers": ["image"]}
     assert small.reads == {"conditioning": "text", "negative": "text"}
     assert large.reads == {"conditioning": "text", "negative": "text", "latents": "small"}
     assert pixels.reads == {"latents": "large"}
@@ -98,7 +98,7 @@ def test_options_in_the_catalog_are_those_of_the_functions(table, entries):
 
 
 def test_every_option_of_a_sampler_or_schedule_can_be_written():
-    from orchestrator.settings import SamplerSettings, ScheduleSettings
+    from orchestrator.step_settings import SamplerSettings, ScheduleSettings
 
     for entries, settings in ((SAMPLERS, SamplerSettings), (SCHEDULES, ScheduleSettings)):
         known = {option for entry in entries.values() for option in str(entry.facts.get("options", "")).split()}

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from modalities.contracts import Extrapolation, GenerateOptions, Guidance
+from modalities.image import IMAGE
 from orchestrator.catalog import STAGES, resolve
 from orchestrator.errors import ModelError
 from orchestrator.item import Item, Sample
@@ -124,11 +125,11 @@ def test_enlarging_goes_through_the_media_and_leaves_equal_sizes_alone(models: M
     codec = models.codec("m")
     with torch.inference_mode():
         latents = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-        assert enlarged(latents, (4, 4), (16, 16), codec) is latents
-        larger = enlarged(latents, (6, 4), (24, 16), codec)
+        assert enlarged(latents, (4, 4), (16, 16), codec, IMAGE) is latents
+        larger = enlarged(latents, (6, 4), (24, 16), codec, IMAGE)
         assert larger.shape == (2, 4, 6, 4)
         flat = codec.encode(torch.full((1, 3, 16, 16), 0.25))
-        shift = codec.decode(enlarged(flat, (8, 8), (32, 32), codec)).mean() - codec.decode(flat).mean()
+        shift = codec.decode(enlarged(flat, (8, 8), (32, 32), codec, IMAGE)).mean() - codec.decode(flat).mean()
         assert abs(float(shift)) < 0.2
 
 
