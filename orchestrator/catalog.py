@@ -62,27 +62,27 @@ EXPORTERS: dict[str, Entry] = {
     ),
     "mp4": Entry(
         "orchestrator.exporters.video:write_mp4",
-        "video in H.264, yuv420p; plays in browsers",
+        "H.264 in yuv420p; plays everywhere",
         {"modality": "video multi-view", "suffix": ".mp4", "options": "quality"},
     ),
     "webm": Entry(
         "orchestrator.exporters.video:write_webm",
-        "video in VP9",
+        "VP9; plays in browsers",
         {"modality": "video multi-view", "suffix": ".webm", "options": "quality"},
     ),
     "gif": Entry(
         "orchestrator.exporters.video:write_gif",
-        "animation of 256 colours a frame",
+        "animated, 256 colours a frame",
         {"modality": "video multi-view", "suffix": ".gif"},
     ),
     "animated-webp": Entry(
         "orchestrator.exporters.video:write_webp",
-        "animation, lossy or (quality 100) lossless",
+        "animated, lossy; 100 is lossless",
         {"modality": "video multi-view", "suffix": ".webp", "options": "quality"},
     ),
     "frames": Entry(
         "orchestrator.exporters.video:write_frames",
-        "a folder with a PNG for each frame or view",
+        "a folder of PNG files, one for each frame",
         {"modality": "video multi-view", "suffix": "", "folder": True},
     ),
     "poster": Entry(
@@ -92,10 +92,67 @@ EXPORTERS: dict[str, Entry] = {
     ),
     "contact-sheet": Entry(
         "orchestrator.exporters.video:write_contact_sheet",
-        "all frames or views in one PNG",
+        "all frames in one PNG",
         {"modality": "video multi-view", "suffix": ".png"},
     ),
+    "wav": Entry(
+        "orchestrator.exporters.audio:write_wav",
+        "16-bit PCM",
+        {"modality": "audio music", "suffix": ".wav", "options": "loudness"},
+    ),
+    "flac": Entry(
+        "orchestrator.exporters.audio:write_flac",
+        "lossless and smaller",
+        {"modality": "audio music", "suffix": ".flac", "options": "loudness"},
+    ),
+    "ogg": Entry(
+        "orchestrator.exporters.audio:write_ogg",
+        "Vorbis; lossy",
+        {"modality": "audio music", "suffix": ".ogg", "options": "loudness"},
+    ),
+    "spectrogram": Entry(
+        "orchestrator.exporters.audio:write_spectrogram",
+        "a picture of the mel spectrogram as PNG",
+        {"modality": "audio music", "suffix": ".png"},
+    ),
+    "ply": Entry(
+        "orchestrator.exporters.point_cloud:write_ply",
+        "points with colours; opens in MeshLab, Blender, Open3D",
+        {"modality": "point-cloud", "suffix": ".ply"},
+    ),
+    "pcd": Entry(
+        "orchestrator.exporters.point_cloud:write_pcd",
+        "points with colours for PCL and ROS",
+        {"modality": "point-cloud", "suffix": ".pcd"},
+    ),
+    "xyz": Entry(
+        "orchestrator.exporters.point_cloud:write_xyz",
+        "text: x y z r g b in each line",
+        {"modality": "point-cloud", "suffix": ".xyz"},
+    ),
+    "glb": Entry(
+        "orchestrator.exporters.point_cloud:write_glb",
+        "glTF points for viewers and engines",
+        {"modality": "point-cloud", "suffix": ".glb"},
+    ),
+    "mesh": Entry(
+        "orchestrator.exporters.point_cloud:write_mesh",
+        "a surface through the points as GLB",
+        {"modality": "point-cloud", "suffix": ".glb", "options": "method depth"},
+    ),
+    "still": Entry(
+        "orchestrator.exporters.point_cloud:write_still",
+        "a rendered view as PNG",
+        {"modality": "point-cloud", "suffix": ".png"},
+    ),
+    "turntable": Entry(
+        "orchestrator.exporters.point_cloud:write_turntable",
+        "one turn around the points as GIF",
+        {"modality": "point-cloud", "suffix": ".gif", "options": "frames seconds"},
+    ),
 }
+"""Facts: modality, what it can write (several with spaces between); suffix of its files; options that it takes; folder,
+when it writes a folder of files."""
 
 
 def resolve(table: dict[str, Entry], name: str) -> object:
