@@ -149,6 +149,7 @@ CODECS: dict[str, Entry] = {
     "diffusers-vae": Entry(
         "modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)", {"stride": 8}
     ),
+    "points": Entry("modalities.codecs.points:load", "coloured points, each by itself; no weights", {"stride": 1}),
 }
 
 TEXT_ENCODERS: dict[str, Entry] = {
@@ -175,6 +176,9 @@ CORPORA: dict[str, Entry] = {
         "modalities.training.corpora.sprite_motion:load", "sprites that move in 13 ways, and animated emoji, as clips"
     ),
     "sprites": Entry("modalities.training.corpora.scenes:load", "emoji on plain backgrounds, for the image model"),
+    "solids-and-furniture": Entry(
+        "modalities.training.corpora.shapes:load", "coloured point clouds of procedural solids and sampled furniture"
+    ),
 }
 """What generators are trained on; targets are `load(folder, **data) -> Corpus` (`modalities.training.corpus`)."""
 

@@ -26,9 +26,9 @@ class PointsConfig:
     """
 
     coordinate_mean: float = 0.0
-    coordinate_scale: float = 0.42
+    coordinate_scale: float = 0.37
     colour_mean: float = 0.0
-    colour_scale: float = 0.62
+    colour_scale: float = 0.63
 
     def __post_init__(self) -> None:
         if not (self.coordinate_scale > 0 and self.colour_scale > 0):
