@@ -27,7 +27,7 @@ _LONGEST_EXIF = 65_000
 def write_png(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
     """Write `[3, height, width]` uint8 losslessly."""
     chunks = PngImagePlugin.PngInfo()
-    chunks.add_itxt(_KEYWORD, _as_json(facts))
+    chunks.add_itxt(_KEYWORD, as_json(facts))
     prompt = facts.get("prompt")
     if isinstance(prompt, str):
         chunks.add_itxt("Description", prompt)
@@ -68,17 +68,18 @@ def _save(media: Tensor, path: Path, **options: Any) -> None:
     path.write_bytes(encoded.getvalue())
 
 
-def _as_json(facts: Mapping[str, Any]) -> str:
+def as_json(facts: Mapping[str, Any]) -> str:
+    """What is written inside a file: all facts but those that only tell the writer what to do."""
     kept = {name: value for name, value in facts.items() if name not in TOLD}
     return json.dumps(kept, ensure_ascii=False, sort_keys=True)
 
 
 def exif_of(facts: Mapping[str, Any]) -> Image.Exif:
     """Facts as Exif. ValueError when they are too long even without the workflow."""
-    comment = _to_comment(_as_json(facts))
+    comment = _to_comment(as_json(facts))
     if len(comment) > _LONGEST_EXIF and "workflow" in facts:
         shorter = {name: value for name, value in facts.items() if name != "workflow"}
-        comment = _to_comment(_as_json({**shorter, "workflow": "left out: too long for Exif; see workflow.yaml"}))
+        comment = _to_comment(as_json({**shorter, "workflow": "left out: too long for Exif; see workflow.yaml"}))
     if len(comment) > _LONGEST_EXIF:
         raise ValueError("prompt and options are too long for Exif metadata; use the format png")
     exif = Image.Exif()
