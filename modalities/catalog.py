@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 class Entry:
     """A name's target as `module:attribute`, one line of description, and facts for planning, which imports nothing.
 
-    Facts by table. modality: axes (their names), largest (limit of each axis), rate (units of the first axis a second).
-    sampler: evaluations (of the network,
-    for a step), order, options (names it takes, separated by spaces). schedule: options. generator: cost (the module
-    that counts parameters, FLOPs and bytes). codec: stride. text encoder: longest_prompt (characters).
+    Facts by table. modality: axes (their names), largest (limit of each axis, or of all), rate (units of the first axis
+    a second). sampler: evaluations (of the network, for a step), order, options (names it takes, separated by spaces).
+    schedule: options. generator: cost (the module that counts parameters, FLOPs and bytes). codec: stride, decode_bytes
+    (peak memory of decoding one pixel, sample or point). text encoder: longest_prompt (characters).
     """
 
     target: str
@@ -33,12 +33,12 @@ MODALITIES: dict[str, Entry] = {
     "video": Entry(
         "modalities.video:VIDEO",
         "short videos; axes frame, row and column",
-        {"axes": "frames height width", "largest": 4096, "rate": 8},
+        {"axes": "frames height width", "largest": "1024 4096 4096", "rate": 8},
     ),
     "multi-view": Entry(
         "modalities.multi_view:MULTI_VIEW",
         "views of one object; axes view, row and column",
-        {"axes": "views height width", "largest": 4096},
+        {"axes": "views height width", "largest": "64 4096 4096"},
     ),
     "audio": Entry(
         "modalities.audio:AUDIO", "sounds of 16 kHz; one axis", {"axes": "samples", "largest": 9_600_000, "rate": 16000}
@@ -141,15 +141,23 @@ GENERATORS: dict[str, Entry] = {
 
 CODECS: dict[str, Entry] = {
     "per-frame": Entry(
-        "modalities.codecs.per_frame:load", "a codec of pictures on every frame of a video or set of views"
+        "modalities.codecs.per_frame:load",
+        "a codec of pictures on every frame of a video or set of views",
+        {"decode_bytes": 200},
     ),
     "image-autoencoder": Entry(
-        "modalities.codecs.image_autoencoder:load", "the built-in convolutional autoencoder", {"stride": 4}
+        "modalities.codecs.image_autoencoder:load",
+        "the built-in convolutional autoencoder",
+        {"stride": 4, "decode_bytes": 200},
     ),
     "diffusers-vae": Entry(
         "modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)", {"stride": 8}
     ),
-    "points": Entry("modalities.codecs.points:load", "coloured points, each by itself; no weights", {"stride": 1}),
+    "points": Entry(
+        "modalities.codecs.points:load",
+        "coloured points, each by itself; no weights",
+        {"stride": 1, "decode_bytes": 100},
+    ),
 }
 
 TEXT_ENCODERS: dict[str, Entry] = {

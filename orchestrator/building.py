@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import accumulate
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ MEDIA = "media"
 """The folder of a run folder that holds what was made."""
 BATCH_TOKENS = 4096
 """Default batches of generate and extrapolate hold at most so many tokens; more rarely pays (docs/workflow.md)."""
+BATCH_UNITS = 2**20
+"""Default batches of decode hold at most so many media units (pixels, samples, points)."""
 
 
 def build_plan(spec: WorkflowSpec, where: Placement, *, hash_weights: bool = True) -> Plan:
@@ -72,7 +75,7 @@ def _step(spec: WorkflowSpec, name: str, earlier: Mapping[str, Step]) -> Step:
         reads=dict(graph.reads[name]),
         axes=spec.axes(name),
         repetitions=spec.repetitions if is_stochastic else 1,
-        batch_size=int(raw.get("batch_size") or _default_batch(spec, name, options, int(facts["batch"]))),
+        batch_size=int(raw.get("batch_size") or _default_batch(spec, name, options, earlier)),
         pool=_pool(spec, name, str(facts["pool"])),
     )
 
@@ -109,15 +112,18 @@ def _without_unused_latents(step: Step) -> Step:
     return replace(step, reads=reads)
 
 
-def _default_batch(spec: WorkflowSpec, name: str, options: Mapping[str, Any], usual: int) -> int:
+def _default_batch(spec: WorkflowSpec, name: str, options: Mapping[str, Any], earlier: Mapping[str, Step]) -> int:
     """The stage's usual batch, or fewer large samples. It depends on the workflow alone, never on the machine."""
-    if "size" not in options or not spec.models[spec.chosen[name]].is_known:
+    stage = spec.graph.shapes[name].stage
+    usual = int(STAGES[stage].facts["batch"])
+    if stage not in ("generate", "extrapolate", "decode"):
         return usual
-    largest = max(
-        spec.models[spec.chosen[name]].num_tokens(resolved_size(substitute(options["size"], dict(cell))))
-        for cell in cells_of(spec.axes(name), spec.matrix)
-    )
-    return max(1, min(usual, BATCH_TOKENS // largest))
+    model = spec.models[spec.chosen[name]]
+    size = earlier[spec.graph.reads[name]["latents"]].options["size"] if stage == "decode" else options["size"]
+    sizes = [resolved_size(substitute(size, dict(cell))) for cell in cells_of(spec.axes(name), spec.matrix)]
+    if stage == "decode":
+        return max(1, min(usual, BATCH_UNITS // max(map(prod, sizes))))
+    return max(1, min(usual, BATCH_TOKENS // max(map(model.num_tokens, sizes)))) if model.is_known else usual
 
 
 def _pool(spec: WorkflowSpec, name: str, group: str) -> str:

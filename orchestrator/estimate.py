@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from modalities.catalog import SAMPLERS
+from modalities.catalog import CODECS, SAMPLERS
 from orchestrator.models import PlannedModel
 from orchestrator.paths import shown
 from orchestrator.placement import Placement, cuda_memory, machine_memory
 from orchestrator.plan import Plan, Step
 from orchestrator.rates import START_SECONDS, rate_of, read_rates
 from orchestrator.recipe import resolved_options
+from orchestrator.sizes import word_given
 from orchestrator.spec import WorkflowSpec
+from orchestrator.validation import shown_cell
 
 PROCESS_BYTES = 400 * 2**20
 """A Python process with torch loaded."""
 TEXT_TOKENS = {"builtin": 16, "huggingface": 64}
 """Tokens of a prompt, where only a tokenizer could tell."""
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
-DECODE_BYTES_PER_PIXEL = {"image-autoencoder": 200, "diffusers-vae": 1600}
+DECODE_BYTES = 1600
+"""Peak memory of decoding one media unit, where the codec's catalog entry does not say (`decode_bytes`)."""
 BUILTIN_TEXT_BYTES = 120 * 2**20
 
 
@@ -110,21 +113,41 @@ def report_memory(spec: WorkflowSpec, plan: Plan, where: Placement) -> None:
     if limit is None:
         return
     for step in plan.steps:
-        if "size" not in step.options or not spec.models[step.options["model"]].is_known:
+        model = spec.models.get(str(step.options.get("model")))
+        if step.stage not in {"generate", "extrapolate", "decode"} or model is None or not model.is_known:
             continue
-        model = spec.models[step.options["model"]]
+        sized = plan.step(step.reads["latents"]) if step.stage == "decode" else step
         for cell in plan.cells(step):
-            size = resolved_options(step, dict(cell))["size"]
-            need = PROCESS_BYTES + _weights_bytes(plan, model) + _batch_bytes(plan, step, model, size)
+            size = resolved_options(sized, dict(cell))["size"]
+            if step.stage == "decode":
+                work = step.batch_size * prod(size) * _decode_bytes(str(model.description.codec.get("kind")))
+            else:
+                work = _batch_bytes(plan, step, model, size)
+            need = PROCESS_BYTES + _weights_bytes(plan, model) + work
             if need > limit:
-                batch = f"a batch of {step.batch_size} samples" if step.batch_size > 1 else "one sample"
+                raw = spec.raw[sized.name]
                 spec.document.report(
-                    ("steps", step.name, "size"),
-                    f"{batch} of {shown(size)} ({model.num_tokens(size):,} tokens) needs "
-                    f"about {need / 2**30:.1f} GiB; a worker here has {limit / 2**30:.1f} GiB; choose a smaller size"
-                    + (" or batch_size" if step.batch_size > 1 else ""),
+                    ("steps", sized.name, word_given(raw) or "size"),
+                    _too_large(step, model, size, need, limit) + shown_cell(cell),
                 )
     spec.document.raise_problems()
+
+
+def _too_large(step: Step, model: PlannedModel, size: list[int], need: int, limit: int) -> str:
+    batch = f"a batch of {step.batch_size} samples" if step.batch_size > 1 else "one sample"
+    what = f"decoding {batch}" if step.stage == "decode" else batch
+    also = f" or batch_size of step {step.name}" if step.batch_size > 1 else ""
+    return (
+        f"{what} of {shown(size)} {model.axes[0] if len(size) == 1 else ''}".rstrip()
+        + f" ({model.num_tokens(size):,} tokens) needs about {need / 2**30:.1f} GiB; a worker here has "
+        f"{limit / 2**30:.1f} GiB; choose a smaller size{also}"
+    )
+
+
+def _decode_bytes(codec: str) -> int:
+    """Peak memory of decoding one media unit."""
+    entry = CODECS.get(codec)
+    return int(entry.facts.get("decode_bytes", DECODE_BYTES)) if entry else DECODE_BYTES
 
 
 def _step(spec: WorkflowSpec, plan: Plan, step: Step, where: Placement, measured: Mapping[str, float]) -> StepEstimate:
@@ -149,7 +172,7 @@ def _step(spec: WorkflowSpec, plan: Plan, step: Step, where: Placement, measured
         known = [prod(size) for size in sizes if size]
         units = float(per_cell * sum(known)) if len(known) == len(sizes) else None
         if known and step.stage == "decode":
-            memory = step.batch_size * max(known) * DECODE_BYTES_PER_PIXEL.get(part, 1600)
+            memory = step.batch_size * max(known) * _decode_bytes(part)
     rate = rate_of(where.kind, step.stage, part, measured)
     return StepEstimate(
         step=step.name,
