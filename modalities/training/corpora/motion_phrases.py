@@ -8,21 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-MOTION_ORDER = [
-    "left",
-    "right",
-    "up",
-    "down",
-    "spin",
-    "spin-back",
-    "bounce",
-    "grow",
-    "shrink",
-    "swing",
-    "orbit",
-    "fade-in",
-    "fade-out",
-]  # as in `motions.py`
+MOTION_ORDER = tuple("left right up down spin spin-back bounce grow shrink swing orbit fade-in fade-out".split())
+"""The order of the lines of each language: that of `motions.MOTIONS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
