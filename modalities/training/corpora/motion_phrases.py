@@ -8,7 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-MOTION_ORDER = tuple("left right up down spin spin-back bounce grow shrink swing orbit fade-in fade-out".split())
+MOTION_ORDER = (
+    "left",
+    "right",
+    "up",
+    "down",
+    "spin",
+    "spin-back",
+    "bounce",
+    "grow",
+    "shrink",
+    "swing",
+    "orbit",
+    "fade-in",
+    "fade-out",
+)
 """The order of the lines of each language: that of `motions.MOTIONS`."""
 
 
