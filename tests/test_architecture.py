@@ -17,7 +17,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "modalities.catalog": (),
     "modalities.contracts": (),
     "modalities.flow": ("modalities.contracts", "modalities.catalog"),
-    "modalities.text": ("modalities.contracts", "modalities.weights.checkpoint"),
+    "modalities.text": ("modalities.contracts", "modalities.weights.checkpoint", "modalities.weights.storage"),
     "modalities.codecs": (
         "modalities.contracts",
         "modalities.catalog",

@@ -29,7 +29,7 @@ from modalities.text.files import (
 )
 from modalities.text.lexicon import UNSPACED, Lexicon, is_foreign_script, script_of, words_of
 from modalities.text.network import SENTENCE, SentenceNetwork
-from modalities.text.quantised import PackedTable, restore_matrix
+from modalities.text.quantised import PackedTable
 from modalities.text.tokenizer import SPACE, UNKNOWN, read_tokenizer
 from modalities.weights.checkpoint import read_tensors
 
@@ -49,7 +49,7 @@ class BuiltinText:
 
     def __init__(self, folder: Path = FOLDER, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32):
         """Read the weights in `folder`; CheckpointError when a file is missing or damaged."""
-        network = read_tensors(folder / NETWORK_FILE)
+        state = read_tensors(folder / NETWORK_FILE)
         table = read_tensors(folder / TABLE_FILE)
         self.device, self.dtype = torch.device(device), dtype
         self.tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
@@ -58,7 +58,6 @@ class BuiltinText:
         self.unknown = self.tokenizer.token_to_id(UNKNOWN)
         self.table = PackedTable(table["narrow"], table["wide"], table["step"], table["offset"]).to(device)
         self.begin, self.end = len(self.table) - 2, len(self.table) - 1
-        state = restore_state(network)
         self.mean = state.pop("reduce.mean").to(device)
         self.components = state.pop("reduce.components").T.contiguous().to(device)
         self.network = SentenceNetwork()
@@ -132,17 +131,6 @@ def falls_apart(word: str, pieces: Sequence[str]) -> bool:
     letters = sum(character.isalpha() for character in word)
     longest = max(lengths, default=0)
     return (letters >= 4 and longest <= 1) or (letters >= 5 and longest <= 2 and letters < 1.5 * len(lengths))
-
-
-def restore_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Float32 parameters of the network: int8 matrices `x` are multiplied by their `x.scale`."""
-    state = {}
-    for name, tensor in tensors.items():
-        if name.endswith(".scale"):
-            continue
-        scale = tensors.get(f"{name}.scale")
-        state[name] = tensor.float() if scale is None else restore_matrix(tensor, scale)
-    return state
 
 
 def fingerprint(folder: Path, dtype: torch.dtype) -> str:

@@ -16,16 +16,16 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from modalities.text.builtin import restore_state
 from modalities.text.caption_words import CAPTION_WORDS, LANGUAGES
 from modalities.text.cldr import Annotation, read_annotations
 from modalities.text.emoji import KEYCAP, is_pictograph
 from modalities.text.files import EMOJI_FILE, LEXICON_FILE, NETWORK_FILE, TABLE_FILE, TOKENIZER_FILE, write_json
 from modalities.text.lexicon_build import LEXICON_LANGUAGES, build_lexicon, compact
 from modalities.text.network import SentenceNetwork
-from modalities.text.quantised import PackedTable, pack_codes, quantise_matrix, quantise_rows
+from modalities.text.quantised import PackedTable, pack_codes, quantise_rows
 from modalities.text.source_model import SourceTable, network_state, read_pieces, resources
 from modalities.text.tokenizer import SPACE, build_tokenizer, write_tokenizer
+from modalities.weights.storage import restored, stored
 
 UNKNOWN, BEGIN, END, FIRST_PIECE = 0, 1, 2, 6
 """Ids of the source: unknown, begin, end; three spare ones; then pieces in falling frequency."""
@@ -64,9 +64,9 @@ def convert(cldr: Path, out: Path) -> None:
     write_tokenizer(tokenizer, out / TOKENIZER_FILE)
     save_file(table, out / TABLE_FILE, metadata={"format": "parhelion-text/1"})
 
-    network = quantised_network(network_state(source.arrays))
+    network = stored(network_state(source.arrays), "int8")
     samples = [a.name for names in by_language.values() for a in spread(list(names.values()), NAMES_PER_LANGUAGE)]
-    network |= reduction(network, table, tokenizer, samples)
+    network |= stored(reduction(network, table, tokenizer, samples), "int8")
     save_file(network, out / NETWORK_FILE, metadata={"format": "parhelion-text/1"})
     write_json(emoji_names(by_language["en"]), out / EMOJI_FILE)
     others = {language: read_annotations(cldr, language) for language in LEXICON_LANGUAGES}
@@ -116,17 +116,6 @@ def pack_table(source: SourceTable, kept: list[int]) -> tuple[list[int], list[in
     return narrow.tolist(), wide.tolist(), packed | {"step": torch.cat(steps), "offset": torch.cat(offsets)}
 
 
-def quantised_network(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices as int8 with their scales, vectors as they are."""
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if tensor.dim() == 2:
-            tensors[name], tensors[f"{name}.scale"] = quantise_matrix(tensor)
-        else:
-            tensors[name] = tensor
-    return tensors
-
-
 def spread(items: list[Annotation], count: int) -> list[Annotation]:
     """About `count` items at even distances."""
     return items[:: max(1, len(items) // count)]
@@ -142,7 +131,7 @@ def reduction(
     plain rotation and whitening: the strongest do not drown the rest, the weakest do not become noise.
     """
     network = SentenceNetwork()
-    network.load_state_dict(restore_state(tensors))
+    network.load_state_dict(restored(tensors, "network"))
     rows = PackedTable(table["narrow"], table["wide"], table["step"], table["offset"])
     begin, end = len(rows) - 2, len(rows) - 1
     features = torch.cat(
@@ -155,8 +144,7 @@ def reduction(
     directions = directions * directions.gather(0, directions.abs().argmax(dim=0, keepdim=True)).sign()
     components = directions / variance.pow(0.25)
     components = components / (centred @ components).var(dim=0).mean().sqrt()
-    codes, scale = quantise_matrix(components.T.float())
-    return {"reduce.mean": mean.float(), "reduce.components": codes, "reduce.components.scale": scale}
+    return {"reduce.mean": mean.float(), "reduce.components": components.T.float()}
 
 
 def emoji_names(english: dict[str, Annotation]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Numbers of few bits: packed rows of 4 or 5 bits with a step and an offset each, and int8 matrices by output channel.
+"""Numbers of few bits: packed rows of 4 or 5 bits with a step and an offset each.
 
 A packed row holds codes c_j; its values are offset + step * c_j. Eight codes of b bits are one little-endian string of
 b bytes, so a row's length must be a multiple of eight.
@@ -41,17 +41,6 @@ def quantise_rows(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor, Tenso
     offset = lowest.to(torch.float16)
     codes = torch.round((values - lowest[:, None]) / step.float()[:, None])
     return codes.clamp(min=0).minimum(levels[:, None] - 1).to(torch.int64), step, offset
-
-
-def quantise_matrix(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """A matrix `[out, in]` as int8 with one float32 scale `[out]` for each output channel."""
-    scale = weight.abs().amax(dim=1).clamp_min(1e-12) / 127
-    return torch.round(weight / scale[:, None]).to(torch.int8), scale.to(torch.float32)
-
-
-def restore_matrix(codes: Tensor, scale: Tensor) -> Tensor:
-    """Inverse of `quantise_matrix`, in float32."""
-    return codes.to(torch.float32) * scale[:, None]
 
 
 class PackedTable:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from modalities.contracts import CheckpointError
 from modalities.weights.headers import DescriptionError, read_headers, shape_faults
+from modalities.weights.storage import restored, stored
 
 
 def read_tensors(
@@ -20,6 +21,7 @@ def read_tensors(
 ) -> dict[str, Tensor]:
     """The tensors of one safetensors file, or of several that make one checkpoint, on the CPU.
 
+    Tensors stored as int8 (`storage.py`) come back as float32, under their own names and without their scales.
     Raises CheckpointError naming the file when one is missing, cut short, a pickle or no safetensors file, and naming
     the tensors when `expected_shapes` is given and any is missing, unexpected or of another shape.
     """
@@ -28,7 +30,7 @@ def read_tensors(
     try:
         read_headers(files)
         for file in files:
-            tensors |= load_file(file)
+            tensors |= restored(load_file(file), str(file))
     except DescriptionError as error:
         raise CheckpointError(str(error)) from None
     except (safetensors.SafetensorError, OSError) as error:
@@ -54,11 +56,22 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file whole: beside its place first, then renamed. Equal tensors give equal bytes."""
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    storage: str | None = None,
+) -> None:
+    """Write a safetensors file whole: beside its place first, then renamed. Equal tensors give equal bytes.
+
+    storage: float16 or int8 (`storage.py`) for fewer bits a number; None writes the tensors as they are.
+    CheckpointError when a tensor holds values that the storage cannot keep.
+    """
+    kept = tensors if storage is None else stored(tensors, storage)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    own = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
+    own = {name: kept[name].detach().cpu().contiguous().clone() for name in sorted(kept)}
     try:
         save_file(own, aside, metadata=dict(metadata or {}))
         aside.replace(path)

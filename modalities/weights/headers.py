@@ -12,6 +12,7 @@ from typing import Any
 
 PICKLE_ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+SCALE = ".scale"
 LARGEST_HEADER = 100_000_000
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 
@@ -36,7 +37,10 @@ def refuse_pickle(path: Path) -> None:
 
 
 def read_header(path: Path) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor in a safetensors file; DescriptionError when it is not whole."""
+    """Name and shape of every tensor in a safetensors file; DescriptionError when it is not whole.
+
+    An int8 tensor and its scales (`storage.py`) are one tensor, under the name of the first.
+    """
     refuse_pickle(path)
     try:
         size = path.stat().st_size
@@ -69,7 +73,19 @@ def _shapes(path: Path, header: Any, data_bytes: int) -> dict[str, tuple[int, ..
     wrong = [name for name, shape in shapes.items() if prod(shape) * types[name] != sizes[name]]
     if wrong:
         raise DescriptionError(f"{path}: the shape of {wrong[0]} does not match its bytes")
-    return shapes
+    return _without_scales(path, shapes, {name: str(value["dtype"]) for name, value in entries.items()})
+
+
+def _without_scales(
+    path: Path, shapes: dict[str, tuple[int, ...]], types: Mapping[str, str]
+) -> dict[str, tuple[int, ...]]:
+    whole = [name for name in shapes if types[name] == "I8"]
+    for name in whole:
+        scale = shapes.get(f"{name}{SCALE}")
+        if len(shapes[name]) < 2 or scale != shapes[name][:1] or types[f"{name}{SCALE}"] not in ("F32", "F16", "BF16"):
+            raise DescriptionError(f"{path}: {name} is int8, but {name}{SCALE} is not one float for each of its rows")
+    scales = {f"{name}{SCALE}" for name in whole}
+    return {name: shape for name, shape in shapes.items() if name not in scales}
 
 
 def read_headers(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
