@@ -153,10 +153,20 @@ CODECS: dict[str, Entry] = {
     "diffusers-vae": Entry(
         "modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)", {"stride": 8}
     ),
+    "mel-griffin-lim": Entry(
+        "modalities.codecs.mel_spectrogram:load",
+        "log mel spectrograms of 16 kHz sound, turned back by Griffin-Lim; no weights",
+        {"stride": 256, "decode_bytes": 600},
+    ),
     "points": Entry(
         "modalities.codecs.points:load",
         "coloured points, each by itself; no weights",
         {"stride": 1, "decode_bytes": 100},
+    ),
+    "vae1d": Entry(
+        "modalities.codecs.vae1d:load",
+        "autoencoder and vocoder of the released Lumina audio and music",
+        {"stride": 512},
     ),
 }
 
@@ -180,6 +190,9 @@ OBJECTIVES: dict[str, Entry] = {
 }
 
 CORPORA: dict[str, Entry] = {
+    "instruments": Entry(
+        "modalities.training.corpora.instruments:load", "clips of instruments, drums and recorded effects, two seconds"
+    ),
     "sprite-motion": Entry(
         "modalities.training.corpora.sprite_motion:load", "sprites that move in 13 ways, and animated emoji, as clips"
     ),
