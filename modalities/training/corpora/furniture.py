@@ -98,13 +98,17 @@ def load_furniture(corpora: Path) -> Furniture:
     if cache.exists():
         with np.load(cache) as kept:
             if list(kept["files"]) == wanted:
-                return Furniture(models, kept["points"].astype(np.float32) / 32767, kept["colours"] / np.float32(255))
+                return _furniture(models, kept["points"], kept["colours"])
     points, colours = _sample_all(corpora, models)
-    whole = {"points": np.round(points * 32767).astype(np.int16), "colours": np.round(colours * 255).astype(np.uint8)}
+    places, tints = np.round(points * 32767).astype(np.int16), np.round(colours * 255).astype(np.uint8)
     aside = cache.with_suffix(".part.npz")
-    np.savez_compressed(aside, files=np.array(wanted), **whole)
+    np.savez_compressed(aside, files=np.array(wanted), points=places, colours=tints)
     aside.rename(cache)
-    return Furniture(models, whole["points"].astype(np.float32) / 32767, whole["colours"] / np.float32(255))
+    return _furniture(models, places, tints)
+
+
+def _furniture(models: Sequence[Model], places: NDArray[np.int16], tints: NDArray[np.uint8]) -> Furniture:
+    return Furniture(models, np.asarray(places / 32767, np.float32), np.asarray(tints / 255, np.float32))
 
 
 def catalogue(corpora: Path) -> Iterator[Model]:
@@ -143,20 +147,23 @@ def read_mesh(path: Path) -> Any:
 def sample_mesh(path: Path, count: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """`count` points of a mesh's surface, evenly by area, and their colours 0..1 from materials and textures."""
     scene = read_mesh(path)
-    triangles, colours, uvs, owners, parts = [], [], [], [], []
+    triangles, uvs, owners = [], [], []
+    parts: list[Any] = []
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
+        turn = np.asarray(transform, dtype=np.float64)
         part = scene.geometry[name]
-        corners = part.vertices[part.faces] @ transform[:3, :3].T + transform[:3, 3]
+        corners = part.vertices[part.faces] @ turn[:3, :3].T + turn[:3, 3]
         triangles.append(corners)
         uv = getattr(part.visual, "uv", None)
-        whole = uv is not None and len(uv) == len(part.vertices)
-        uvs.append(uv[part.faces] if whole else np.zeros((len(corners), 3, 2)))
+        if uv is None or len(uv) != len(part.vertices):
+            uv = np.zeros((len(part.vertices), 2))
+        uvs.append(np.asarray(uv, dtype=np.float64)[part.faces])
         owners.append(np.full(len(corners), len(parts)))
         parts.append(part)
-    corners, owner = np.concatenate(triangles), np.concatenate(owners)
-    chosen, weights = surface(corners, count, rng)
-    points = np.einsum("nk,nkd->nd", weights, corners[chosen])
+    whole, owner = np.concatenate(triangles), np.concatenate(owners)
+    chosen, weights = surface(whole, count, rng)
+    points = np.einsum("nk,nkd->nd", weights, whole[chosen])
     places = np.einsum("nk,nkd->nd", weights, np.concatenate(uvs)[chosen])
     colours = np.empty((count, 3))
     for number, part in enumerate(parts):
@@ -180,18 +187,20 @@ def surface(
 def in_unit_ball(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centred on the middle of the bounding box, the farthest point on the unit sphere."""
     centred = points - (points.min(axis=0) + points.max(axis=0)) / 2
-    return centred / max(np.linalg.norm(centred, axis=1).max(), 1e-9)
+    found: NDArray[np.float64] = centred / max(float(np.linalg.norm(centred, axis=1).max()), 1e-9)
+    return found
 
 
 def _colours(part: Any, uv: NDArray[np.float64]) -> NDArray[np.float64]:
     """Colours 0..1 of surface places of one part: its texture, or else its material's colour."""
     material = getattr(part.visual, "material", None)
-    texture = getattr(material, "image", None)
-    if texture is None:
+    if material is not None and getattr(material, "image", None) is not None:
+        found = np.asarray(material.to_color(uv % 1.0), dtype=np.float64)[:, :3]
+    else:
         plain = part.visual.main_color if material is None else material.main_color
-        return np.broadcast_to(np.asarray(plain[:3], dtype=float) / 255, (len(uv), 3))
-    found = np.asarray(material.to_color(uv % 1.0), dtype=float)
-    return found[:, :3] / 255
+        found = np.tile(np.asarray(plain, dtype=np.float64)[:3], (len(uv), 1))
+    shades: NDArray[np.float64] = found / 255
+    return shades
 
 
 def _sample_all(corpora: Path, models: Sequence[Model]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

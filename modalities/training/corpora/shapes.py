@@ -191,7 +191,8 @@ def repainted(colours: NDArray[np.float64], colour: Sequence[float]) -> NDArray[
     """Colours `[N, 3]` with one hue, keeping part of their own light and dark."""
     light = colours @ np.array([0.299, 0.587, 0.114])
     factor = np.clip(0.62 + 0.38 * light / max(float(light.mean()), 0.05), 0.5, 1.25)
-    return np.clip(factor[:, None] * np.array(colour), 0, 1)
+    found: NDArray[np.float64] = np.clip(factor[:, None] * np.array(colour), 0, 1)
+    return found
 
 
 def spread(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -35,13 +35,14 @@ def box(size: Place, at: Place = (0, 0, 0)) -> Triangles:
     corners = signs * np.array(size) / 2 + np.array(at)
     sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = [f for a, b, c, d in sides for f in ((a, b, c), (a, c, d))]
-    return corners[np.array(faces)]
+    found: Triangles = corners[np.array(faces)]
+    return found
 
 
 def ball(radii: Place, at: Place = (0, 0, 0), rings: int = 12, sides: int = 20) -> Triangles:
     """An ellipsoid around a centre."""
     polar = np.linspace(0, pi, rings + 1)
-    return _turned(np.stack([np.sin(polar), -np.cos(polar)], axis=1), sides) * np.array(radii) + np.array(at)
+    return _moved(_turned(np.stack([np.sin(polar), -np.cos(polar)], axis=1), sides) * np.array(radii), at)
 
 
 def tube(
@@ -51,14 +52,14 @@ def tube(
     outline = [(low, 0.0), (high, height)]
     if not open_:
         outline = [(0.0, 0.0), *outline, (0.0, height)]
-    return _turned(np.array(outline), sides) + np.array(at)
+    return _moved(_turned(np.array(outline), sides), at)
 
 
 def ring(radius: float, thickness: float, at: Place = (0, 0, 0), upright: bool = False) -> Triangles:
     """A torus; it lies flat, or stands facing z."""
     angle = np.linspace(0, 2 * pi, 13)
     found = _turned(np.stack([radius + thickness * np.cos(angle), thickness * np.sin(angle)], axis=1), 24)
-    return (found[..., [0, 2, 1]] if upright else found) + np.array(at)
+    return _moved(found[..., [0, 2, 1]] if upright else found, at)
 
 
 def slab(outline: NDArray[np.float64], depth: float, at: Place = (0, 0, 0)) -> Triangles:
@@ -68,7 +69,7 @@ def slab(outline: NDArray[np.float64], depth: float, at: Place = (0, 0, 0)) -> T
     levels = [np.concatenate([front, np.full((*front.shape[:2], 1), z)], axis=2) for z in (depth / 2, -depth / 2)]
     a, b = levels[0][:, 1], levels[0][:, 2]
     c, d = levels[1][:, 1], levels[1][:, 2]
-    return np.concatenate([*levels, np.stack([a, b, c], axis=1), np.stack([b, d, c], axis=1)]) + np.array(at)
+    return _moved(np.concatenate([*levels, np.stack([a, b, c], axis=1), np.stack([b, d, c], axis=1)]), at)
 
 
 def cylinder(r: np.random.Generator) -> list[Part]:
@@ -274,6 +275,11 @@ SOLIDS: dict[str, Callable[[np.random.Generator], list[Part]]] = {
 
 STRETCHED: Sequence[str] = ("cube", "cylinder", "cone", "pyramid", "sphere")
 """Solids that the words tall and flat may stretch."""
+
+
+def _moved(triangles: Triangles, at: Place) -> Triangles:
+    found: Triangles = triangles + np.array(at)
+    return found
 
 
 def _about_y(angle: float) -> NDArray[np.float64]:
