@@ -153,6 +153,10 @@ CODECS: dict[str, Entry] = {
     "diffusers-vae": Entry(
         "modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)", {"stride": 8}
     ),
+    "diffusers-video-vae": Entry(
+        "modalities.codecs.diffusers_video_vae:load",
+        "causal video autoencoders of diffusers (Wan, HunyuanVideo, LTX-Video)",
+    ),
     "mel-griffin-lim": Entry(
         "modalities.codecs.mel_spectrogram:load",
         "log mel spectrograms of 16 kHz sound, turned back by Griffin-Lim; no weights",
