@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class DiffusersVAE:
             wanted = f"[B, {self.media_channels}, H, W] with H and W divisible by {self.stride[0]}"
             raise ValueError(f"this autoencoder takes {wanted}, not {list(media.shape)}")
         network: Any = self.network
-        modes = self._one_by_one(lambda sample: network.encode(sample).latent_dist.mode(), media)
+        modes = one_by_one(network, lambda sample: network.encode(sample).latent_dist.mode(), media)
         return (modes - self.shift) * self.scale
 
     @torch.no_grad()
@@ -51,11 +51,7 @@ class DiffusersVAE:
             raise ValueError(f"latents should be [B, {self.channels}, h, w], not {list(latents.shape)}")
         network: Any = self.network
         z = latents.float() / self.scale + self.shift
-        return self._one_by_one(lambda sample: network.decode(sample).sample, z).clamp(-1, 1)
-
-    def _one_by_one(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        device = next(self.network.parameters()).device
-        return torch.cat([function(sample) for sample in torch.split(batch.to(device, torch.float32), 1)])
+        return one_by_one(network, lambda sample: network.decode(sample).sample, z).clamp(-1, 1)
 
 
 def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype) -> DiffusersVAE:
@@ -63,33 +59,55 @@ def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype
 
     `dtype` is not followed: see `DiffusersVAE`. CheckpointError when the weights do not fit the configuration.
     """
+    config, files = read_folder(spec, "diffusers-vae")
+    network = load_network("AutoencoderKL", config, files, "diffusers-vae", _new_name)
+    return DiffusersVAE(network.to(device), dict(network.config))  # type: ignore[arg-type]
+
+
+def read_folder(spec: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """Configuration and weight files of an autoencoder that diffusers saved; CheckpointError when there is none."""
     try:
-        from diffusers import AutoencoderKL
-    except ModuleNotFoundError:
-        raise ValueError(
-            "the codec diffusers-vae needs the package diffusers; install it with: pip install 'parhelion[diffusers]'"
-        ) from None
-    try:
-        folder = _folder(spec)
-        config = read_json(folder / "config.json")
-        files = tensor_files(folder, "diffusion_pytorch_model")
+        place = spec.get("folder") or spec.get("source")
+        if not place:
+            raise DescriptionError(f"the codec {kind} needs `source`: a folder or a hub id")
+        folder = find_folder(str(place), fetch=True)
+        assert folder is not None
+        folder = folder / "vae" if (folder / "vae").is_dir() else folder
+        return read_json(folder / "config.json"), tensor_files(folder, "diffusion_pytorch_model")
     except DescriptionError as error:
         raise CheckpointError(str(error)) from None
-    network = AutoencoderKL.from_config({k: v for k, v in config.items() if not k.startswith("_")})
-    tensors = {_new_name(name): tensor for name, tensor in read_tensors(files).items()}
+
+
+def load_network(
+    name: str,
+    config: Mapping[str, Any],
+    files: Sequence[Path],
+    kind: str,
+    rename: Callable[[str], str] = str,
+) -> nn.Module:
+    """diffusers' class `name` in float32, its weights loaded strictly. rename: old tensor names to today's.
+
+    ValueError when diffusers is missing; CheckpointError when the weights do not fit the configuration.
+    """
+    try:
+        import diffusers
+    except ModuleNotFoundError:
+        raise ValueError(
+            f"the codec {kind} needs the package diffusers; install it with: pip install 'parhelion[diffusers]'"
+        ) from None
+    build = getattr(diffusers, name).from_config
+    network: nn.Module = build({k: v for k, v in config.items() if not k.startswith("_")})
+    tensors = {rename(name): tensor for name, tensor in read_tensors(files).items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    check_tensors(tensors, wanted, str(folder))
+    check_tensors(tensors, wanted, str(files[0].parent))
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    return DiffusersVAE(network.to(device), dict(network.config))
+    return network
 
 
-def _folder(spec: Mapping[str, Any]) -> Path:
-    place = spec.get("folder") or spec.get("source")
-    if not place:
-        raise DescriptionError("the codec diffusers-vae needs `source`: a folder or a hub id")
-    folder = find_folder(str(place), fetch=True)
-    assert folder is not None
-    return folder / "vae" if (folder / "vae").is_dir() else folder
+def one_by_one(network: nn.Module, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """A function of samples, applied to each sample of a batch alone, in float32 on the network's device."""
+    device = next(network.parameters()).device
+    return torch.cat([function(sample) for sample in torch.split(batch.to(device, torch.float32), 1)])
 
 
 def _new_name(name: str) -> str:

@@ -99,7 +99,7 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
             "defaults": training.defaults,
             "training": {**facts, **describe_training(task, state)},
         }
-        write_model(folder, module, codec, description)
+        write_model(folder, module, codec, description, training.storage)
         write_concepts(folder, corpus_of(source), training.threshold)
 
     task = GeneratorTask(

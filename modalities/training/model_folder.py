@@ -21,18 +21,15 @@ FORMAT = "parhelion-model/1"
 CONCEPTS_FORMAT = "parhelion-concepts/1"
 
 
-def write_model(folder: Path, module: nn.Module, codec: CodecSource, description: Mapping[str, Any]) -> None:
-    """Write `generator.safetensors` (float16), `codec.safetensors` where the codec has one, and, last, `model.json`.
+def write_model(
+    folder: Path, module: nn.Module, codec: CodecSource, description: Mapping[str, Any], storage: str = "float16"
+) -> None:
+    """Write `generator.safetensors`, `codec.safetensors` where the codec has one, and, last of all, `model.json`.
 
-    description: everything of `model.json` but format and codec. CheckpointError when a weight does not fit into
-    float16.
+    description: everything of `model.json` but format and codec. storage: see `modalities.weights.storage`.
+    CheckpointError when it cannot hold a weight.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().to("cpu", torch.float16) for name, value in module.state_dict().items()}
-    wide = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
-    if wide:
-        raise CheckpointError(f"{', '.join(wide)}: values that float16 cannot hold; the training has diverged")
-    write_tensors(folder / "generator.safetensors", tensors)
+    write_tensors(folder / "generator.safetensors", module.state_dict(), storage=storage)
     if codec.file is not None:
         shutil.copyfile(codec.file, folder / "codec.safetensors")
     values = {"format": FORMAT, **description, "codec": dict(codec.spec)}

@@ -15,11 +15,9 @@ import yaml
 from modalities.catalog import TABLES, outside_entries
 from modalities.training.loop import LoopOptions
 from modalities.training.objectives import COUPLINGS, TIMES
+from modalities.weights.storage import STORAGES
 
 T = TypeVar("T")
-
-STORAGES = ("float16", "int8")
-"""How a finished model's weights can be stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
 import torch
 import yaml
 from PIL import Image
@@ -34,6 +35,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "corpus": "tiny-sound",
         "codec": {"kind": "mel-griffin-lim", "config": {"mels": 20, "steps": 2}},
         "model": {**DIT, "patch": [2]},
+        "storage": "int8",
     },
     "points": {
         "modality": "point-cloud",
@@ -88,6 +90,9 @@ def test_every_shape_trains_exports_loads_and_generates(tmp_path: Path, shape: s
     assert media.abs().max() <= 1
     known = json.loads((tmp_path / "model" / "concepts.json").read_text("utf-8"))
     assert [row["name"] for row in known["concepts"]] == ["circle", "square", "star"]
+    with safetensors.safe_open(tmp_path / "model" / "generator.safetensors", framework="pt") as file:
+        stored = str(file.get_tensor("layers.0.attention.wq.weight").dtype)
+    assert stored == f"torch.{SHAPES[shape].get('storage', 'float16')}"
     with Image.open(tmp_path / "run" / "sheet-0000002.png") as sheet:
         assert sheet.size == SHEETS[shape]
 
