@@ -18,7 +18,7 @@ from orchestrator.catalog import EXECUTORS, resolve
 from orchestrator.errors import RunRefused
 from orchestrator.executors.base import Event, Executor, Finished, Observer, Setting
 from orchestrator.folder import claim, disk_error, free_name, locked
-from orchestrator.gallery import write_gallery
+from orchestrator.gallery import exported_by, write_gallery
 from orchestrator.manifest import DEAD_LETTERS, Ledger, read_rows, write_aside
 from orchestrator.media_files import remove_strays
 from orchestrator.placement import Placement
@@ -144,7 +144,7 @@ def _finish(
     going = _Run(plan, placement, folder, Ledger(plan, folder), Clock(plan), predicted)
     going.execute(token, observer)
     going.ledger.conclude()
-    page = write_gallery(folder, plan.name, going.ledger.rows(), read_rows(folder / DEAD_LETTERS))
+    page = write_gallery(folder, plan.name, exported_by(plan), going.ledger.rows(), read_rows(folder / DEAD_LETTERS))
     going.report("finished")
     return going, page
 
