@@ -48,7 +48,11 @@ function showPoints(canvas, text, wheel) {
       const light = Math.max(0.55, Math.min(1, 1.25 - 0.25 * (depth[i] - view.distance + 1))), side = (size * view.distance) / depth[i];
       const shade = (channel) => Math.round(cloud.colours[3 * i + channel] * light);
       context.fillStyle = `rgb(${shade(0)},${shade(1)},${shade(2)})`;
-      context.fillRect(screen[2 * i] - side / 2, screen[2 * i + 1] - side / 2, side, side);
+      if (side > 3 * scale) {
+        context.beginPath();
+        context.arc(screen[2 * i], screen[2 * i + 1], 0.56 * side, 0, 7);
+        context.fill();
+      } else context.fillRect(screen[2 * i] - side / 2, screen[2 * i + 1] - side / 2, side, side);
     }
   }
   function turn(across, down) {
