@@ -34,7 +34,7 @@ LOOKS = 5
 """Frames of a clip that are looked up."""
 DIRECTIONS = ("left", "right", "up", "down")
 CROP = round(PICTURE * MOTIONS["left"](0.0).side / LAYOUTS[1][1])
-"""Side of the cut square: enlarged to 64 pixels, an object that moves in a direction is as large as in a still scene."""
+"""Side of the cut square: enlarged to 64 pixels, what moves in a direction is as large as in a still scene."""
 
 
 @dataclass(frozen=True, slots=True)
