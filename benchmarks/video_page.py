@@ -167,7 +167,7 @@ def _extrapolation(results: dict[str, Any]) -> str:
     parts = [
         "## Longer and larger than trained\n",
         f"{len(found['prompts'])} prompts that the model follows at its own size, with the same seed each time. Speed,",
-        "way and jump are in pixels of 64: pixels a frame along the asked way, from end to end, and the largest step of",
+        "way and jump are in pixels of 64: pixels a frame along the asked way, from end to end, and largest step of",
         "the centroid between two frames. First and second half: clips that show the asked thing there. Objects:",
         "separate ones a frame.\n",
     ]
