@@ -1,0 +1,193 @@
+"""The page of the point-cloud benchmark: what prompts become, how often they are followed, and what density does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from orchestrator.exporters.point_render import View, render
+
+LANGUAGES = {
+    "en": "English",
+    "fr": "French",
+    "es": "Spanish",
+    "de": "German",
+    "it": "Italian",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "ja": "Japanese",
+    "zh": "Chinese",
+    "ar": "Arabic",
+}
+SIDE, COLUMNS, FRAME = 144, 10, 3
+HIT, MISS = (60, 160, 75), (214, 40, 40)
+
+
+def picture(cloud: Tensor, side: int = SIDE) -> NDArray[np.uint8]:
+    """A cloud `[6, N]` as the exporter `still` draws it, smaller."""
+    values = cloud.double().numpy()
+    return render(values[:3].T, np.clip(values[3:].T / 2 + 0.5, 0, 1), View(side=side))
+
+
+def sheet(pictures: Sequence[NDArray[np.uint8]], columns: int, frames: Sequence[bool] | None = None) -> Image.Image:
+    """Pictures in a grid; framed green where a flag is set and red where it is not."""
+    side = pictures[0].shape[0] + 2 * FRAME
+    whole = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side), (244, 245, 247))
+    for i, pixels in enumerate(pictures):
+        place = (i % columns * side, i // columns * side)
+        if frames is not None:
+            whole.paste(HIT if frames[i] else MISS, (*place, place[0] + side, place[1] + side))
+        whole.paste(Image.fromarray(pixels), (place[0] + FRAME, place[1] + FRAME))
+    return whole
+
+
+def write_page(
+    results: Mapping[str, Any],
+    clouds: Tensor,
+    shown: Mapping[tuple[str, int, str], Tensor],
+    prompts: Sequence[Any],
+    docs: Path,
+    source: Path,
+) -> None:
+    """Write docs/point_cloud.md and docs/pictures/point_cloud/.
+
+    shown: (prompt id, points, method) -> cloud. prompts: those whose clouds are shown at every density.
+    """
+    folder = docs / "pictures" / "point_cloud"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.webp"):
+        old.unlink()
+    rows = results["outcomes"]
+    hits = [row["noun_hit"] and row["colour_hit"] is not False for row in rows]
+    save(sheet([picture(cloud) for cloud in clouds], COLUMNS, hits), folder / "prompts.webp")
+    methods = list(dict.fromkeys(row["method"] for row in results["density"]))
+    sizes = sorted({points for _, points, _ in shown})
+    best = results["default_method"]
+    dense = [
+        shown.get((prompt.id, points, "none" if points == 256 else best)) for prompt in prompts for points in sizes
+    ]
+    blank = np.full((220, 220, 3), 244, dtype=np.uint8)
+    cells = [blank if cloud is None else picture(cloud, 220) for cloud in dense]
+    save(sheet(cells, len(sizes)), folder / "densities.webp")
+    largest = max(points for points in sizes if all((prompts[0].id, points, name) in shown for name in methods))
+    save(
+        sheet([picture(shown[(prompts[0].id, largest, n)], 220) for n in methods], len(methods)),
+        folder / "methods.webp",
+    )
+    text = "\n".join(
+        [
+            _head(results, source),
+            _following(results),
+            _misses(rows),
+            _density(results, prompts, sizes, largest, methods),
+        ]
+    )
+    (docs / "point_cloud.md").write_text(text, encoding="utf-8")
+
+
+def save(whole: Image.Image, path: Path) -> None:
+    """Write a sheet small enough for a repository."""
+    whole.save(path, quality=82, method=6)
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %"
+
+
+def _head(results: Mapping[str, Any], source: Path) -> str:
+    options, scores = results["options"], results["scores"]
+    return f"""# Point clouds: what the built-in model makes of prompts, and density
+
+Written by `python benchmarks/point_cloud_following.py`; every number is in `benchmarks/results/{source.name}`.
+Model `{results["model"]}`, 256 points, {options["steps"]} steps, guidance {options["guidance"]:g};
+{results["seconds_per_cloud"]:.2f} s a cloud on one core of the machine named there.
+
+The noun is right for **{_percent(scores["noun"])}** of {scores["prompts"]} prompts in ten languages, the colour for
+**{_percent(scores["colour"])}** of those that ask for one. No prompt is a training caption (`tests/benchmarks` holds
+that). Below, every prompt in the order of `benchmarks/prompts/shapes.csv`; green: noun and colour right.
+
+![Every prompt](pictures/point_cloud/prompts.webp)
+"""
+
+
+def _following(results: Mapping[str, Any]) -> str:
+    scores, oracle, luck = results["scores"], results["oracle"], results["luck"]
+    lines = ["## Prompts followed", "", "| | prompts | noun | colour | both |", "| --- | ---: | ---: | ---: | ---: |"]
+    everything = [("**all**", scores), *((LANGUAGES[k], row) for k, row in results["languages"].items())]
+    lines += [
+        f"| {name} | {row['prompts']} | {_percent(row['noun'])} | {_percent(row['colour'])} | {_percent(row['both'])} |"
+        for name, row in everything
+    ]
+    for name, row in (("training shapes, other surface points", oracle), ("compared with other prompts", luck)):
+        lines.append(f"| *{name}* | | {_percent(row['noun'])} | {_percent(row['colour'])} | |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"A cloud shows the noun of the nearest of {results['references']} training shapes by Chamfer distance",
+            "(mean distance to the nearest point of the other set, both directions averaged). It has a colour when a",
+            "third of its points are nearest to it among the ten that can be asked for: the stand of a lamp and the",
+            "wheels of a car are not in the asked one. The last two rows say what the measure gives a perfect model,",
+            "and luck.",
+            "",
+        ]
+    )
+
+
+def _misses(rows: Sequence[Mapping[str, Any]]) -> str:
+    missed = [row for row in rows if not row["noun_hit"] or row["colour_hit"] is False]
+    lines = ["## What went wrong", "", "| prompt | asked | nearest shape | colour |", "| --- | --- | --- | --- |"]
+    for row in missed:
+        colour = {None: "not asked", True: "right", False: "wrong"}[row["colour_hit"]]
+        lines.append(f"| {row['text']} | {row['colour'] or ''} {row['noun']} | {row['found']} | {colour} |")
+    return "\n".join([*lines, ""])
+
+
+def _density(
+    results: Mapping[str, Any],
+    prompts: Sequence[Any],
+    sizes: Sequence[int],
+    largest: int,
+    methods: Sequence[str],
+) -> str:
+    lines = [
+        "## Density",
+        "",
+        "The model was trained at 256 points. More of them lie nearer to one another, so the methods rescale the waves",
+        "of the coordinates' Fourier embedding (`modalities/generators/nextdit/fourier.py`); position interpolation",
+        "gives the trained waves and is the same as none. Chamfer is measured against the 256-point cloud of the same",
+        "prompt: two draws of one prompt differ even at equal density, so it never becomes 0. *To training* is the",
+        "distance to the nearest training shape of the asked noun.",
+        "",
+        "| points | method | prompts | Chamfer | to training | noun kept | colour kept | s a cloud |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {row['points']} | {row['method']} | {row['prompts']} | {row['chamfer']:.3f} | {row['to_training']:.3f} "
+        f"| {_percent(row['noun'])} | {_percent(row['colour'])} | {row['seconds']:g} |"
+        for row in results["density"]
+    ]
+    shown = ", ".join(f'"{prompt.text}"' for prompt in prompts)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"More than 1,024 points are made with at most {results['dense_steps']} steps. The model's default is",
+            f"`{results['default_method']}`.",
+            "",
+            f"Left to right {', '.join(str(size) for size in sizes)} points; from above: {shown}.",
+            "",
+            "![Three prompts at every density](pictures/point_cloud/densities.webp)",
+            "",
+            f"{largest} points by {', '.join(f'`{name}`' for name in methods)}:",
+            "",
+            "![One prompt, every method](pictures/point_cloud/methods.webp)",
+            "",
+        ]
+    )
