@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 class Entry:
     """A name's target as `module:attribute`, one line of description, and facts for planning, which imports nothing.
 
-    Facts by table. modality: axes (their names), largest (limit of each axis, or of all), rate (units of the first axis
-    a second). sampler: evaluations (of the network, for a step), order, options (names it takes, separated by spaces).
-    schedule: options. generator: cost (the module that counts parameters, FLOPs and bytes). codec: stride, decode_bytes
-    (peak memory of decoding one pixel, sample or point). text encoder: longest_prompt (characters).
+    Facts by table. modality: axes (their names), channels (of the media), default and largest (size, one number an
+    axis), rate (units of the first axis a second), and what differs from the defaults of `GenerateOptions`: steps,
+    schedule, guidance, method, proportional_attention. sampler: evaluations (of the network, for a step), order,
+    options (names it takes, separated by spaces). schedule: options. generator: cost (the module that counts
+    parameters, FLOPs and bytes). codec: stride, weights (whether it has a file of them in a model folder),
+    decode_bytes (memory of decoding one media value). text encoder: longest_prompt (characters).
     """
 
     target: str
@@ -28,28 +30,43 @@ class Entry:
 
 MODALITIES: dict[str, Entry] = {
     "image": Entry(
-        "modalities.image:IMAGE", "still pictures; axes row and column", {"axes": "height width", "largest": 16384}
+        "modalities.image:IMAGE",
+        "still pictures; axes row and column",
+        {"axes": "height width", "channels": 3, "default": "64 64", "largest": "16384 16384"},
     ),
     "video": Entry(
         "modalities.video:VIDEO",
         "short videos; axes frame, row and column",
-        {"axes": "frames height width", "largest": "1024 4096 4096", "rate": 8},
+        {"axes": "frames height width", "channels": 3, "default": "12 64 64", "largest": "1024 4096 4096", "rate": 8},
     ),
     "multi-view": Entry(
         "modalities.multi_view:MULTI_VIEW",
         "views of one object; axes view, row and column",
-        {"axes": "views height width", "largest": "64 4096 4096"},
+        {"axes": "views height width", "channels": 3, "default": "8 64 64", "largest": "64 4096 4096"},
     ),
     "audio": Entry(
-        "modalities.audio:AUDIO", "sounds of 16 kHz; one axis", {"axes": "samples", "largest": 9_600_000, "rate": 16000}
+        "modalities.audio:AUDIO",
+        "sounds of 16 kHz; one axis",
+        {"axes": "samples", "channels": 1, "default": "32256", "largest": "9600000", "rate": 16000, "guidance": 3.0},
     ),
     "music": Entry(
-        "modalities.music:MUSIC", "longer sounds; one axis", {"axes": "samples", "largest": 19_200_000, "rate": 16000}
+        "modalities.music:MUSIC",
+        "longer sounds, guided harder; one axis",
+        {
+            "axes": "samples",
+            "channels": 1,
+            "default": "128000",
+            "largest": "19200000",
+            "rate": 16000,
+            "guidance": 5.0,
+            "method": "time-aware",
+            "proportional_attention": True,
+        },
     ),
     "point-cloud": Entry(
         "modalities.point_cloud:POINT_CLOUD",
         "coloured points without order; one axis",
-        {"axes": "points", "largest": 65536},
+        {"axes": "points", "channels": 6, "default": "256", "largest": "65536"},
     ),
 }
 
@@ -148,7 +165,7 @@ CODECS: dict[str, Entry] = {
     "image-autoencoder": Entry(
         "modalities.codecs.image_autoencoder:load",
         "the built-in convolutional autoencoder",
-        {"stride": 4, "decode_bytes": 200},
+        {"stride": 4, "weights": True, "decode_bytes": 200},
     ),
     "diffusers-vae": Entry(
         "modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)", {"stride": 8}
@@ -170,7 +187,7 @@ CODECS: dict[str, Entry] = {
     "vae1d": Entry(
         "modalities.codecs.vae1d:load",
         "autoencoder and vocoder of the released Lumina audio and music",
-        {"stride": 512},
+        {"stride": 512, "weights": True},
     ),
 }
 
@@ -199,6 +216,9 @@ CORPORA: dict[str, Entry] = {
     ),
     "sprite-motion": Entry(
         "modalities.training.corpora.sprite_motion:load", "sprites that move in 13 ways, and animated emoji, as clips"
+    ),
+    "turntable-views": Entry(
+        "modalities.training.corpora.turntable_views:load", "solids and furniture from eight sides, for multi-view"
     ),
     "sprites": Entry("modalities.training.corpora.scenes:load", "emoji on plain backgrounds, for the image model"),
     "solids-and-furniture": Entry(

@@ -10,6 +10,6 @@ IMAGE = Modality(
     media_channels=3,
     formats=("png", "jpeg", "webp"),
     default_size=(64, 64),
-    largest_size=(4096, 4096),
+    largest_size=(16_384, 16_384),
     defaults=GenerateOptions(),
 )

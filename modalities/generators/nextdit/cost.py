@@ -9,13 +9,39 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
+from modalities.generators.nextdit import layouts
 from modalities.generators.nextdit.config import NextDiTConfig
-from modalities.generators.nextdit.layouts import expected_shapes
+
+
+def checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every field of the configuration, defaults filled in; ValueError for what cannot be built."""
+    return NextDiTConfig.from_mapping(config).to_mapping()
+
+
+def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor, in the original layout."""
+    return layouts.expected_shapes(NextDiTConfig.from_mapping(config))
+
+
+def original_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a checkpoint in either public layout, under original names; ValueError for anything else."""
+    return layouts.to_original_shapes(shapes)
+
+
+def trained_cells(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Latent cells of each media axis at the trained size."""
+    c = NextDiTConfig.from_mapping(config)
+    return tuple(n * p for n, p in zip(c.trained_tokens, c.patch, strict=True))
+
+
+def patch(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Latent cells per token of each media axis."""
+    return NextDiTConfig.from_mapping(config).patch
 
 
 def parameters(config: Mapping[str, Any]) -> int:
     """Number of parameters, exactly."""
-    return sum(prod(shape) for shape in expected_shapes(NextDiTConfig.from_mapping(config)).values())
+    return sum(prod(shape) for shape in expected_shapes(config).values())
 
 
 def tokens(config: Mapping[str, Any], latent_axes: Sequence[int]) -> int:
@@ -51,10 +77,13 @@ def text_flops(config: Mapping[str, Any], text_tokens: int) -> int:
 def activation_bytes(config: Mapping[str, Any], tokens: int, batch: int, bytes_per_value: int) -> int:
     """Peak memory of one evaluation beyond the weights, with attention computed in tiles.
 
-    The larger of the two moments of a block: queries, keys, values, both attention results and the stream; or the two
-    hidden halves of the feed-forward network and the stream. Norms need their factor in float32.
+    The largest of three moments: in a block, queries, keys, values, both attention results and the stream; or the two
+    hidden halves of the feed-forward network and the stream; before the blocks, the Fourier features of coordinates in
+    float32. Norms need their factor in float32.
     """
     c = NextDiTConfig.from_mapping(config)
     attention = 6 * c.dim + 4 * c.kv_dim
     feed_forward = 3 * c.dim + 2 * c.ffn_dim
-    return batch * tokens * (max(attention, feed_forward) * bytes_per_value + 4 * c.dim)
+    in_blocks = max(attention, feed_forward) * bytes_per_value + 4 * c.dim
+    embedding = 4 * (c.embedded_features + 4 * c.coordinates * c.fourier_bands) + c.dim * bytes_per_value
+    return batch * tokens * max(in_blocks, embedding)
