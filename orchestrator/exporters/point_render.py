@@ -19,6 +19,8 @@ _DISTANCE = 4.0
 _OPENING = 0.88
 """Part of the picture's half side that the unit ball fills."""
 _LIGHT = np.array([-0.45, 0.75, 0.55]) / np.linalg.norm([-0.45, 0.75, 0.55])
+_TOGETHER = 512
+"""Balls that are drawn in one go."""
 _FINER = 2
 """Pixels per side that one pixel of the picture is averaged from."""
 
@@ -79,17 +81,17 @@ def _nearest(
     dy, dx = (grid.ravel() for grid in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     column, row = np.floor(columns).astype(np.int64), np.floor(rows).astype(np.int64)
     best = np.full(side * side, np.iinfo(np.int64).max)
-    for x, y in zip(dx.tolist(), dy.tolist(), strict=True):
-        across = (column + x + 0.5 - columns) / pixels
-        down = (row + y + 0.5 - rows) / pixels
+    for first in range(0, len(columns), _TOGETHER):
+        part = slice(first, first + _TOGETHER)
+        x, y = column[part, None] + dx, row[part, None] + dy
+        across = (x + 0.5 - columns[part, None]) / pixels[part, None]
+        down = (y + 0.5 - rows[part, None]) / pixels[part, None]
         height = 1 - across * across - down * down
-        inside = (height > 0) & (column + x >= 0) & (column + x < side) & (row + y >= 0) & (row + y < side)
-        if not inside.any():
-            continue
-        hit = np.flatnonzero(inside)
+        ball, place = np.nonzero((height > 0) & (x >= 0) & (x < side) & (y >= 0) & (y < side))
+        front = depth[first + ball] - radius * np.sqrt(height[ball, place])
         # Depth in the upper bits, the ball's number below: the least is in front, and ties have one winner.
-        front = ((depth[hit] - radius * np.sqrt(height[hit])) * 1e6).astype(np.int64) << 32 | hit
-        np.minimum.at(best, (row[hit] + y) * side + column[hit] + x, front)
+        keys = (front * 1e6).astype(np.int64) << 32 | (first + ball)
+        np.minimum.at(best, y[ball, place] * side + x[ball, place], keys)
     owner = np.where(best == np.iinfo(np.int64).max, -1, best & 0xFFFFFFFF).reshape(side, side)
     centre_y, centre_x = np.mgrid[:side, :side] + 0.5
     size = pixels[owner]
