@@ -7,7 +7,6 @@ import importlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,7 +53,7 @@ class PlannedModel:
     @property
     def patch(self) -> tuple[int, ...]:
         """Latent cells per token of each axis."""
-        return tuple(int(cells) for cells in self.description.generator_config["patch"])
+        return self.description.patch
 
     @property
     def largest(self) -> tuple[int, ...]:
@@ -72,7 +71,7 @@ class PlannedModel:
         """Media units of one token on each axis: what sizes are multiples of. Ones where nothing is known yet."""
         if not self.is_known:
             return (1,) * len(self.axes)
-        return tuple(stride * patch for stride, patch in zip(self.stride, self.patch, strict=True))
+        return self.description.units
 
     @property
     def longest_prompt(self) -> int:
@@ -99,7 +98,7 @@ class PlannedModel:
 
     def num_tokens(self, size: Sequence[int]) -> int:
         """Tokens of one sample of a size that the model can make."""
-        return prod(length // unit for length, unit in zip(size, self.units, strict=True))
+        return self.description.num_tokens(size)
 
 
 def describe_models(
