@@ -184,6 +184,11 @@ CODECS: dict[str, Entry] = {
         "coloured points, each by itself; no weights",
         {"stride": 1, "decode_bytes": 100},
     ),
+    "bigvgan": Entry(
+        "modalities.codecs.bigvgan:load",
+        "the BigVGAN vocoder of published generators, on log mel spectrograms",
+        {"stride": 256, "decode_bytes": 4000},
+    ),
     "vae1d": Entry(
         "modalities.codecs.vae1d:load",
         "autoencoder and vocoder of the released Lumina audio and music",

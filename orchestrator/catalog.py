@@ -97,21 +97,21 @@ EXPORTERS: dict[str, Entry] = {
     ),
     "wav": Entry(
         "orchestrator.exporters.audio:write_wav",
-        "16-bit PCM",
-        {"modality": "audio music", "suffix": ".wav", "options": "loudness"},
+        "PCM of 16 bits or float32",
+        {"modality": "audio music", "suffix": ".wav", "options": "loudness peak samples"},
     ),
     "flac": Entry(
         "orchestrator.exporters.audio:write_flac",
         "lossless and smaller",
-        {"modality": "audio music", "suffix": ".flac", "options": "loudness"},
+        {"modality": "audio music", "suffix": ".flac", "options": "loudness peak"},
     ),
     "ogg": Entry(
         "orchestrator.exporters.audio:write_ogg",
         "Vorbis; lossy",
-        {"modality": "audio music", "suffix": ".ogg", "options": "loudness"},
+        {"modality": "audio music", "suffix": ".ogg", "options": "loudness peak"},
     ),
     "spectrogram": Entry(
-        "orchestrator.exporters.audio:write_spectrogram",
+        "orchestrator.exporters.spectrogram:write_spectrogram",
         "a picture of the mel spectrogram as PNG",
         {"modality": "audio music", "suffix": ".png"},
     ),

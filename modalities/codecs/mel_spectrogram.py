@@ -42,7 +42,9 @@ class MelConfig:
 
     def __post_init__(self) -> None:
         if self.hop < 1 or self.window % self.hop or (self.window - self.hop) % 2:
-            raise ValueError(f"window {self.window} should be a multiple of hop {self.hop}, and differ by an even number")
+            raise ValueError(
+                f"window {self.window} should be a multiple of hop {self.hop}, and differ by an even number"
+            )
         if not 0 <= self.lowest < self.highest <= self.rate / 2:
             raise ValueError(f"filters from {self.lowest} to {self.highest} Hz do not fit in 0..{self.rate / 2:g} Hz")
         for name in ("mean", "std"):
@@ -121,15 +123,16 @@ def mel_filters(config: MelConfig) -> Tensor:
     """Triangular filters `[window / 2 + 1, mels]` on Slaney's mel scale, each of unit area."""
     from torchaudio.functional import melscale_fbanks  # half a second
 
-    filters: Tensor = melscale_fbanks(
-        config.window // 2 + 1,
-        config.lowest,
-        config.highest,
-        config.mels,
-        config.rate,
-        norm="slaney",
-        mel_scale="slaney",
-    )
+    with torch.device("cpu"):  # values are needed even where the rest is only shapes
+        filters: Tensor = melscale_fbanks(
+            config.window // 2 + 1,
+            config.lowest,
+            config.highest,
+            config.mels,
+            config.rate,
+            norm="slaney",
+            mel_scale="slaney",
+        )
     return filters
 
 

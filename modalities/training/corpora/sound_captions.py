@@ -116,4 +116,3 @@ def _body(score: Score, name: str, language: str, words: Wording, rng: np.random
 
 def _pick(choices: tuple[str, ...], rng: np.random.Generator) -> str:
     return choices[rng.integers(len(choices))]
-
