@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 EACH = 3
 """Prompts of each direction whose native clip is right, made longer and larger."""
+PLACING, STRENGTHS = "position-interpolation", (0.5, 0.7)
+"""The method and the strengths that a stretched native clip is re-noised with."""
 LEAST_OBJECT = 0.01
 """Separate objects below this share of the picture are not counted."""
 
@@ -46,22 +48,33 @@ def extrapolations(
     sizes["larger"] = (frames, 2 * height, 2 * width)
     results: dict[str, Any] = {"prompts": [prompt.id for prompt in chosen]}
     pictures: dict[str, Tensor] = {}
+    native = latents_of(model, chosen, sizes["native"], options)
     for name, size in sizes.items():
         results[name] = {}
-        for method in ["none"] if name == "native" else list(catalog.EXTRAPOLATIONS):
-            way = replace(options, extrapolation=Extrapolation(method=method))
-            clips = made(model, chosen, size, way)
-            results[name][method] = measures(clips, sprites, chosen)
-            pictures[f"{name} {method}"] = clips
-            print(name, method, results[name][method], flush=True)
+        for way, settings in ways(options).items():
+            if name == "native" and way != "none":
+                continue
+            clips = model.decode(latents_of(model, chosen, size, settings, native))
+            results[name][way] = measures(clips, sprites, chosen)
+            pictures[f"{name} {way}"] = clips
+            print(name, way, results[name][way], flush=True)
     return results, pictures
+
+
+def ways(options: GenerateOptions) -> dict[str, GenerateOptions]:
+    """Every way to another size by its name: each method from noise, and from the native clip, stretched."""
+    found = {method: replace(options, extrapolation=Extrapolation(method=method)) for method in catalog.EXTRAPOLATIONS}
+    for strength in STRENGTHS:
+        settings = replace(options, extrapolation=Extrapolation(method=PLACING), strength=strength)
+        found[f"{PLACING}, strength {strength}"] = settings
+    return found
 
 
 def chosen_prompts(
     model: ImageModel, sprites: MovingSprites, prompts: Sequence[Prompt], options: GenerateOptions
 ) -> list[Prompt]:
     """The first prompts of each direction that the model follows at its own size, so that methods alone differ."""
-    clips = made(model, prompts, tuple(model.description.native_size), options)
+    clips = model.decode(latents_of(model, prompts, tuple(model.description.native_size), options))
     seen = sprites.see(clips)
     right = [
         prompt
@@ -71,10 +84,24 @@ def chosen_prompts(
     return [prompt for name in DIRECTIONS for prompt in [p for p in right if p.direction == name][:EACH]]
 
 
-def made(model: ImageModel, prompts: Sequence[Prompt], size: tuple[int, ...], options: GenerateOptions) -> Tensor:
-    """Clips of prompts `[N, 3, F, H, W]` in 0..1; a prompt's clip has the same seed in every size and method."""
-    texts = model.encode([prompt.text for prompt in prompts])
-    return model.decode(model.generate(texts, [seed_of(prompt.id) for prompt in prompts], size, options, batch=4))
+def latents_of(
+    model: ImageModel,
+    prompts: Sequence[Prompt],
+    size: tuple[int, ...],
+    options: GenerateOptions,
+    native: Tensor | None = None,
+) -> Tensor:
+    """Latents of prompts at a size; a prompt has the same seed in every size and method.
+
+    native: latents at the native size, which a strength below 1 starts from: decoded, stretched to the size, encoded.
+    """
+    texts, seeds = model.encode([prompt.text for prompt in prompts]), [seed_of(prompt.id) for prompt in prompts]
+    start = None
+    if options.strength < 1 and native is not None:
+        stretched = F.interpolate(model.decode(native) * 2 - 1, size=size, mode="trilinear", align_corners=False)
+        with torch.inference_mode():
+            start = model.codec.encode(stretched)
+    return model.generate(texts, seeds, size, options, start, batch=4)
 
 
 def measures(clips: Tensor, sprites: MovingSprites, prompts: Sequence[Prompt]) -> dict[str, float]:
