@@ -19,8 +19,9 @@ class Entry:
     axis), rate (units of the first axis a second), and what differs from the defaults of `GenerateOptions`: steps,
     schedule, guidance, method, proportional_attention. sampler: evaluations (of the network, for a step), order,
     options (names it takes, separated by spaces). schedule: options. generator: cost (the module that counts
-    parameters, FLOPs and bytes). codec: stride, weights (whether it has a file of them in a model folder),
-    decode_bytes (memory of decoding one media value). text encoder: longest_prompt (characters).
+    parameters, FLOPs and bytes). codec: stride, lead (units at the start of each axis that are cells of their own),
+    weights (whether it has a file of them in a model folder), decode_bytes (memory of decoding one media value).
+    text encoder: longest_prompt (characters).
     """
 
     target: str
@@ -173,6 +174,7 @@ CODECS: dict[str, Entry] = {
     "diffusers-video-vae": Entry(
         "modalities.codecs.diffusers_video_vae:load",
         "causal video autoencoders of diffusers (Wan, HunyuanVideo, LTX-Video)",
+        {"lead": "1 0 0"},
     ),
     "mel-griffin-lim": Entry(
         "modalities.codecs.mel_spectrogram:load",

@@ -94,7 +94,7 @@ def _options(spec: WorkflowSpec, name: str) -> dict[str, Any]:
         return {"model": model.name}
     description = model.description
     has_latents = "latents" in spec.graph.reads[name]
-    size = planned_size(raw, description.default_size, model.units[0], model.rate)
+    size = planned_size(raw, description.default_size, model.units[0], model.rate, model.offset[0])
     return sampling_options(raw, model.name, size, description.defaults, has_latents)
 
 

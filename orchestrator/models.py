@@ -74,6 +74,11 @@ class PlannedModel:
         return self.description.units
 
     @property
+    def offset(self) -> tuple[int, ...]:
+        """What sizes have beyond a multiple of the units; only models with a causal video codec have any."""
+        return self.description.offset if self.is_known else (0,) * len(self.axes)
+
+    @property
     def longest_prompt(self) -> int:
         """Most characters of a prompt that its text encoder takes."""
         entry = TEXT_ENCODERS.get(str(self.description.text_encoder.get("kind")))

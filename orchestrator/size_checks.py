@@ -50,13 +50,14 @@ def _other_ways(word: str, model: PlannedModel) -> str:
 
 def _check_word(document: Document, at: tuple[str, ...], amount: float, model: PlannedModel) -> None:
     word, axis, unit, limit = at[-1], model.axes[0], model.units[0], model.largest[0]
+    offset = model.offset[0]
     per_unit = model.rate if word == "duration" else 1.0
     shown = f"{amount:g} s" if word == "duration" else f"{amount:,}"
     if amount <= 0:
-        least = f"{unit / per_unit:g}"
+        least = f"{(unit + offset) / per_unit:g}"
         document.report(at, f"{word} {shown} is nothing; the least that this model makes is {least}")
-    elif amount * per_unit > limit or rounded(amount, per_unit, unit) > limit:
-        most = f"{limit // unit * unit / per_unit:g}"
+    elif amount * per_unit > limit or rounded(amount, per_unit, unit, offset) > limit:
+        most = f"{((limit - offset) // unit * unit + offset) / per_unit:g}"
         length = f" ({round(amount * per_unit):,} {axis})" if word == "duration" else ""
         document.report(at, f"{word} {shown}{length} is more than the limit of {limit:,} {axis}; the most is {most}")
 
@@ -66,13 +67,13 @@ def _check_lengths(document: Document, at: tuple[str, ...], size: Sequence[int],
         count = "1 number" if len(model.axes) == 1 else f"{len(model.axes)} numbers"
         document.report(at, f"{model.modality} sizes have {count} ({', '.join(model.axes)}); got {len(size)}")
         return
-    for index, (axis, length, unit, limit) in enumerate(zip(model.axes, size, model.units, model.largest, strict=True)):
+    rows = zip(model.axes, size, model.units, model.offset, model.largest, strict=True)
+    for index, (axis, length, unit, offset, limit) in enumerate(rows):
         if length > limit:
             document.report((*at, index), f"{axis} {length} is more than the limit of {limit}")
-        elif length % unit:
-            near = [n for n in (length // unit * unit, -(-length // unit) * unit) if n > 0]
+        elif (length - offset) % unit:
+            low = (length - offset) // unit * unit + offset
+            near = " or ".join(str(n) for n in (low, low + unit) if n > 0)
             reason = f"codec stride {model.stride[index]} x patch {model.patch[index]}"
-            document.report(
-                (*at, index),
-                f"{axis} {length} is not divisible by {unit} ({reason}); nearest: {' or '.join(str(n) for n in near)}",
-            )
+            rule = f"{offset % unit} more than a multiple of" if offset else "divisible by"
+            document.report((*at, index), f"{axis} {length} is not {rule} {unit} ({reason}); nearest: {near}")

@@ -6,9 +6,10 @@ rule in place of the size, and `resolved_size` applies it in each cell.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from modalities.weights.description import nearest_length
 
 SIZE_WORDS = ("duration", "frames", "views", "points")
 """What may stand in place of `size`: seconds, where the first axis is time, or the first axis by its own name."""
@@ -24,15 +25,16 @@ def word_given(step: Mapping[str, Any]) -> str:
     return next((word for word in SIZE_WORDS if step.get(word) is not None), "")
 
 
-def rounded(amount: float, per_unit: float, multiple: int) -> int:
-    """An amount (seconds, frames, ...) as the nearest length of the first axis that is a multiple, at least one."""
-    return max(1, math.floor(amount * per_unit / multiple + 0.5)) * multiple
+def rounded(amount: float, per_unit: float, multiple: int, offset: int = 0) -> int:
+    """An amount (seconds, frames, ...) as the nearest length of the first axis that is a multiple plus `offset`."""
+    return nearest_length(amount * per_unit, multiple, offset)
 
 
-def planned_size(step: Mapping[str, Any], native_size: Sequence[int], unit: int, rate: float) -> Any:
+def planned_size(step: Mapping[str, Any], native_size: Sequence[int], unit: int, rate: float, offset: int = 0) -> Any:
     """The `size` option of a step: the numbers, or the rule that gives them in each cell of the matrix.
 
     native_size: of the model, for axes that the step does not name. unit: media units of a token on the first axis.
+    offset: what a size has beyond a multiple of it.
     """
     word = word_given(step)
     if not word:
@@ -42,6 +44,7 @@ def planned_size(step: Mapping[str, Any], native_size: Sequence[int], unit: int,
         "amount": step[word],
         "per_unit": rate if word == "duration" else 1.0,
         "multiple": unit,
+        "offset": offset,
         "others": list(native_size[1:]),
     }
     return rule if isinstance(step[word], str) else resolved_size(rule)
@@ -50,6 +53,6 @@ def planned_size(step: Mapping[str, Any], native_size: Sequence[int], unit: int,
 def resolved_size(size: Any) -> list[int]:
     """A `size` option, matrix parameters substituted, as one number for each axis."""
     if isinstance(size, Mapping):
-        first = rounded(float(size["amount"]), float(size["per_unit"]), int(size["multiple"]))
+        first = rounded(float(size["amount"]), float(size["per_unit"]), int(size["multiple"]), int(size["offset"]))
         return [first, *(int(length) for length in size["others"])]
     return [int(length) for length in size]

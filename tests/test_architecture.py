@@ -118,6 +118,7 @@ OUTSIDE: dict[str, set[str]] = {
     "modalities.codecs": {"torch", "diffusers", "torchaudio"},
     "modalities.training": {"torch", "PIL", "yaml", "soundfile", "scipy"},
     "modalities.training.corpora.furniture": {"trimesh"},
+    "modalities.training.corpora.turntable_views": {"torch", "open3d"},
     "modalities": {"torch"},
     "orchestrator.stages": {"torch"},
     "orchestrator.exporters": {"torch", "PIL", "soundfile"},

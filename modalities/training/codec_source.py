@@ -11,7 +11,7 @@ import torch
 
 from modalities import catalog
 from modalities.contracts import Codec
-from modalities.weights.description import describe
+from modalities.weights.description import describe, resolved_codec
 from modalities.weights.headers import file_hash, read_json
 
 
@@ -29,7 +29,7 @@ class CodecSource:
 
     def load(self, device: torch.device | str) -> Codec:
         """The codec on a device, in float32."""
-        spec = resolved(self.spec)
+        spec = resolved_codec(self.spec)
         if self.file is not None:
             spec["file"] = str(self.file)
         try:
@@ -59,11 +59,3 @@ def codec_source(value: str | Mapping[str, Any]) -> CodecSource:
     if "kind" not in value:
         raise ValueError(f"codec should be a folder, or a mapping with `kind`; known: {', '.join(catalog.CODECS)}")
     return CodecSource(spec=dict(value))
-
-
-def resolved(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A codec's spec with `of: <model>` replaced by that model's codec, under `codec`."""
-    own = {key: value for key, value in spec.items() if key != "of"}
-    if "of" in spec:
-        own["codec"] = dict(describe(str(spec["of"])).codec)
-    return own

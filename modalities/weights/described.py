@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from modalities.catalog import GENERATORS, outside_entries
+from modalities.catalog import CODECS, GENERATORS, outside_entries
 from modalities.weights.headers import DescriptionError, file_hash, read_headers, shape_faults
 from modalities.weights.sources import BUILTIN
 
@@ -60,7 +61,14 @@ class ModelDescription:
     def stride(self) -> tuple[int, ...]:
         """Media units per latent cell of each axis, from the trained size in media units and in cells."""
         cells = cost_module(self.family).trained_cells(self.generator_config)
-        return tuple(size // n for size, n in zip(self.native_size, cells, strict=True))
+        return tuple(
+            (size - first) // (n - first) for size, n, first in zip(self.native_size, cells, self.lead, strict=True)
+        )
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """Units at the start of each axis that are cells of their own: the first frame, where a codec is causal."""
+        return codec_lead(str(self.codec["kind"]), len(self.native_size))
 
     @property
     def patch(self) -> tuple[int, ...]:
@@ -69,15 +77,22 @@ class ModelDescription:
 
     @property
     def units(self) -> tuple[int, ...]:
-        """Media units per token of each axis: what sizes are multiples of."""
+        """Media units per token of each axis: what sizes are multiples of, once `offset` is taken away."""
         return tuple(cells * stride for cells, stride in zip(self.patch, self.stride, strict=True))
+
+    @property
+    def offset(self) -> tuple[int, ...]:
+        """What sizes have beyond a multiple of the units: lead * (1 - stride), so nothing without a causal codec."""
+        return tuple(first * (1 - stride) for first, stride in zip(self.lead, self.stride, strict=True))
 
     def num_tokens(self, size: Sequence[int]) -> int:
         """Tokens of one sample of a size in media units; ValueError when the model cannot make that size."""
-        units = self.units
-        if len(size) != len(units) or any(n < u or n % u for n, u in zip(size, units, strict=True)):
-            raise ValueError(f"size {tuple(size)} is not a multiple of {units}")
-        cells = [n // stride for n, stride in zip(size, self.stride, strict=True)]
+        units, offset = self.units, self.offset
+        whole = [n - o for n, o in zip(size, offset, strict=True)] if len(size) == len(units) else []
+        if not whole or any(n < u or n % u for n, u in zip(whole, units, strict=True)):
+            beyond = f" plus {offset}" if any(offset) else ""
+            raise ValueError(f"size {tuple(size)} is not a multiple of {units}{beyond}")
+        cells = [n // stride for n, stride in zip(whole, self.stride, strict=True)]
         return int(cost_module(self.family).tokens(self.generator_config, cells))
 
     def weight_files(self) -> tuple[Path, ...]:
@@ -116,6 +131,18 @@ class ModelDescription:
 
 def _is_place(key: str, value: Any) -> bool:
     return key in PLACES and isinstance(value, str) and Path(value).exists()
+
+
+def codec_lead(kind: str, axes: int) -> tuple[int, ...]:
+    """Units at the start of each axis that a kind of codec codes by themselves."""
+    entry = (CODECS | outside_entries("codec")).get(kind)
+    lead = str(entry.facts.get("lead", "")) if entry else ""
+    return tuple(int(n) for n in lead.split()) or (0,) * axes
+
+
+def nearest_length(length: float, unit: int, offset: int = 0) -> int:
+    """The number nearest to a length that is a multiple (at least one) of `unit`, plus `offset`; halves go up."""
+    return max(1, math.floor((length - offset) / unit + 0.5)) * unit + offset
 
 
 def cost_module(family: str) -> ModuleType:

@@ -14,11 +14,19 @@ from typing import Any
 
 from modalities.catalog import CODECS, GENERATORS, MODALITIES, TEXT_ENCODERS, Entry, outside_entries
 from modalities.weights import lumina_folders
-from modalities.weights.described import ModelDescription, checked_config, cost_module
+from modalities.weights.described import ModelDescription, checked_config, codec_lead, cost_module, nearest_length
 from modalities.weights.headers import DescriptionError, file_hash, read_json, tensor_files
 from modalities.weights.sources import builtin_models, find_folder, nearest
 
-__all__ = ["DescriptionError", "ModelDescription", "builtin_models", "describe", "file_hash", "find_folder"]
+__all__ = [
+    "DescriptionError",
+    "ModelDescription",
+    "builtin_models",
+    "describe",
+    "file_hash",
+    "find_folder",
+    "nearest_length",
+]
 
 FORMAT = "parhelion-model/1"
 OVERRIDES = ("codec", "defaults", "ema", "modality", "native_size", "text_encoder")
@@ -104,7 +112,11 @@ def _own_format(source: str, folder: Path, seen: tuple[str, ...]) -> ModelDescri
     config = checked_config(family, place, settings, files)
     cost = cost_module(family)
     cells = tuple(cost.trained_cells(config))
-    if len(native_size) != len(cells) or any(n < 1 or n % c for n, c in zip(native_size, cells, strict=True)):
+    lead = codec_lead(kind, len(native_size))
+    if len(native_size) != len(cells) or any(
+        n <= first or c <= first or (n - first) % (c - first)
+        for n, c, first in zip(native_size, cells, lead, strict=True)
+    ):
         raise DescriptionError(f"{place}: native_size {list(native_size)} is no multiple of the {list(cells)} cells")
     return ModelDescription(
         source=source,
@@ -171,7 +183,7 @@ def _as_modality(found: ModelDescription, modality: str) -> dict[str, Any]:
     changes: dict[str, Any] = {"modality": modality, "defaults": asked | found.defaults | harder}
     if found.generator_config:
         sizes = [int(n) for n in str(facts["default"]).split()]
-        changes["default_size"] = tuple(max(u, round(n / u) * u) for n, u in zip(sizes, found.units, strict=True))
+        changes["default_size"] = tuple(map(nearest_length, sizes, found.units, found.offset))
     return changes
 
 

@@ -16,6 +16,7 @@ from modalities.generators.nextdit.config import NextDiTConfig
 from modalities.generators.nextdit.extrapolation import PositionsAt
 from modalities.generators.nextdit.inference import velocity as fast_velocity
 from modalities.generators.nextdit.model import NextDiT, TextState
+from modalities.weights.described import nearest_length
 
 if TYPE_CHECKING:
     from modalities.weights.description import ModelDescription
@@ -36,15 +37,24 @@ def logit_normal_times(count: int, generator: torch.Generator) -> Tensor:
 class NextDiTGenerator:
     """A Next-DiT as a `modalities.contracts.Generator`.
 
-    stride: media units per latent cell of each axis. times: draws the times of a training batch.
+    stride: media units per latent cell of each axis. offset: what sizes have beyond a multiple of it (causal codecs).
+    times: draws the times of a training batch.
     The model may be in any floating type; the state of the sampler is float32 throughout.
     """
 
-    def __init__(self, model: NextDiT, stride: Sequence[int], *, times: Times = logit_normal_times) -> None:
+    def __init__(
+        self,
+        model: NextDiT,
+        stride: Sequence[int],
+        *,
+        offset: Sequence[int] = (),
+        times: Times = logit_normal_times,
+    ) -> None:
         if len(stride) != model.config.axes:
             raise ValueError(f"stride {tuple(stride)} does not match a model with {model.config.axes} axes")
         self.model = model
         self.stride = tuple(stride)
+        self.offset = tuple(offset) or (0,) * len(self.stride)
         self._times = times
 
     @property
@@ -57,10 +67,14 @@ class NextDiTGenerator:
         unit = [s * p for s, p in zip(self.stride, self.config.patch, strict=True)]
         if len(size) != len(unit):
             raise ValueError(f"size {tuple(size)} has {len(size)} numbers; this model has {len(unit)} axes")
-        if any(n < u or n % u for n, u in zip(size, unit, strict=True)):
-            nearest = tuple(max(u, round(n / u) * u) for n, u in zip(size, unit, strict=True))
-            raise ValueError(f"size {tuple(size)} is not a multiple of {tuple(unit)}; the nearest that is: {nearest}")
-        return (self.config.in_channels, *(n // s for n, s in zip(size, self.stride, strict=True)))
+        whole = [n - o for n, o in zip(size, self.offset, strict=True)]
+        if any(n < u or n % u for n, u in zip(whole, unit, strict=True)):
+            nearest = tuple(map(nearest_length, size, unit, self.offset))
+            beyond = f" plus {self.offset}" if any(self.offset) else ""
+            raise ValueError(
+                f"size {tuple(size)} is not a multiple of {tuple(unit)}{beyond}; the nearest that is: {nearest}"
+            )
+        return (self.config.in_channels, *(n // s for n, s in zip(whole, self.stride, strict=True)))
 
     def generate(
         self,
@@ -145,4 +159,4 @@ def load(description: ModelDescription, device: torch.device | str, dtype: torch
     with torch.device("meta"):
         model = NextDiT(config)
     load_weights(model, description.files, device=device, dtype=dtype)
-    return NextDiTGenerator(model.eval(), description.stride)
+    return NextDiTGenerator(model.eval(), description.stride, offset=description.offset)

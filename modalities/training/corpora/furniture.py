@@ -169,7 +169,7 @@ def sample_mesh(path: Path, count: int, rng: np.random.Generator) -> tuple[NDArr
     for number, part in enumerate(parts):
         mine = owner[chosen] == number
         if mine.any():
-            colours[mine] = _colours(part, places[mine])
+            colours[mine] = surface_colours(part, places[mine])
     return points, colours
 
 
@@ -191,7 +191,7 @@ def in_unit_ball(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _colours(part: Any, uv: NDArray[np.float64]) -> NDArray[np.float64]:
+def surface_colours(part: Any, uv: NDArray[np.float64]) -> NDArray[np.float64]:
     """Colours 0..1 of surface places of one part: its texture, or else its material's colour."""
     material = getattr(part.visual, "material", None)
     if material is not None and getattr(material, "image", None) is not None:

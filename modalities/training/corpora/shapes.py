@@ -217,7 +217,8 @@ def _fits(pattern: str, colour: str | None, form: str | None) -> bool:
     return not plain or colour is not None
 
 
-def _solid(shape: Shape, rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def painted_solid(shape: Shape, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Triangles `[T, 3, 3]` of a solid with drawn proportions, and the colour `[T, 3]` 0..1 of each."""
     parts = SOLIDS[shape.noun](rng)
     corners = np.concatenate([triangles for triangles, _ in parts])
     if shape.form in ("tall", "flat"):
@@ -225,6 +226,10 @@ def _solid(shape: Shape, rng: np.random.Generator, count: int) -> tuple[NDArray[
         corners = corners * np.array([1, tall, 1])
     colour = shape.colour or str(rng.choice(USUAL.get(shape.noun, COLOURS)))
     paints = np.array([PAINTS.get(paint, PALETTE[colour]) for _, paint in parts])
-    owner = np.repeat(np.arange(len(parts)), [len(triangles) for triangles, _ in parts])
+    return corners, np.repeat(paints, [len(triangles) for triangles, _ in parts], axis=0)
+
+
+def _solid(shape: Shape, rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    corners, colours = painted_solid(shape, rng)
     chosen, weights = surface(corners, count, rng)
-    return np.einsum("nk,nkd->nd", weights, corners[chosen]), paints[owner[chosen]]
+    return np.einsum("nk,nkd->nd", weights, corners[chosen]), colours[chosen]
