@@ -209,6 +209,11 @@ TEXT_ENCODERS: dict[str, Entry] = {
         "any Hugging Face tokenizer and model; Gemma-2B of Lumina-Next",
         {"longest_prompt": 8000},
     ),
+    "lumina-audio": Entry(
+        "modalities.text.lumina_audio:load",
+        "CLAP's BERT and T5 side by side, as Lumina's audio model reads prompts",
+        {"longest_prompt": 8000},
+    ),
 }
 
 OBJECTIVES: dict[str, Entry] = {

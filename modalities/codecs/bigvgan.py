@@ -301,9 +301,8 @@ def folded(model: BigVGAN, tensors: Mapping[str, Tensor], place: str) -> dict[st
 
     CheckpointError when names or shapes are not exactly those of the configuration.
     """
-    older = {_older(name): tensor for name, tensor in tensors.items()}
-    check_tensors(older, plain_shapes(model), place)
-    state = dict(older)
+    state = {older(name): tensor for name, tensor in tensors.items()}
+    check_tensors(state, plain_shapes(model), place)
     for owner in _normed(model):
         length, direction = (state.pop(f"{owner}.{leaf}").double() for leaf in SPELLINGS[0])
         size = direction.flatten(1).norm(dim=1).view_as(length)
@@ -319,7 +318,8 @@ def _normed(model: BigVGAN) -> Iterator[str]:
             yield name
 
 
-def _older(name: str) -> str:
+def older(name: str) -> str:
+    """A name with weight norm in its older spelling."""
     for old, new in zip(*SPELLINGS, strict=True):
         if name.endswith(f".{new}"):
             return name.removesuffix(new) + old

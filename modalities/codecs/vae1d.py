@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modalities.codecs.bigvgan import load as load_bigvgan
 from modalities.codecs.mel_spectrogram import MelConfig, MelGriffinLim, MelGriffinLimConfig, MelSpectrogram
 from modalities.weights.checkpoint import check_tensors, read_tensors
 
@@ -299,8 +300,6 @@ def _vocoder(spec: Mapping[str, Any] | None, folder: Path, config: VAE1DConfig, 
         return MelGriffinLim(MelGriffinLimConfig(mels=config.mels)).to(device).decode
     if spec.get("kind") != "bigvgan":
         raise ValueError(f"codec vae1d: unknown vocoder `{spec.get('kind')}`; known: bigvgan")
-    from modalities.codecs.bigvgan import load as load_bigvgan
-
     parts = {"kind": "bigvgan", "file": str(folder / "vocoder.safetensors"), "config": spec.get("config", {})}
     vocoder: Vocoder = load_bigvgan(parts, device, torch.float32).decode_mel
     return vocoder

@@ -32,6 +32,8 @@ class HuggingFaceText:
     max_length: tokens of a prompt at most, with begin-of-sequence; more are cut off, see `truncated`.
     padding_side: on which side a row is filled up to the length the model runs at; padding is masked and removed.
     pad_to_multiple: the model runs at lengths that are multiples of this.
+    fill: every prompt is filled up to max_length with padding that the model reads like words and that stays in the
+    conditioning, for generators that were trained so.
     add_bos: begin with the tokenizer's begin-of-sequence token. add_eos: end with its end-of-sequence token.
     precision: dtype that the model runs in; `as-asked` is that of the caller.
     prefix: put before every prompt (a system prompt); part of `max_length`.
@@ -43,6 +45,7 @@ class HuggingFaceText:
     pad_to_multiple: int = 1
     add_bos: bool = True
     add_eos: bool = False
+    fill: bool = False
     precision: str = "as-asked"
     prefix: str = ""
 
@@ -57,9 +60,12 @@ class HuggingFaceText:
 
 PRESETS: dict[str, HuggingFaceText] = {
     "lumina-next": HuggingFaceText(layer=-2, max_length=256, padding_side="right", add_bos=True, add_eos=False),
+    "lumina-music": HuggingFaceText(layer=-1, max_length=77, add_bos=False, add_eos=True, fill=True),
 }
 """lumina-next: Gemma-2B as Lumina-Next uses it: the output of the last layer but one, so that the model's final norm is
-not applied; the prompt raw, without system prompt, at most 256 tokens, begin-of-sequence but no end."""
+not applied; the prompt raw, without system prompt, at most 256 tokens, begin-of-sequence but no end.
+lumina-music: FLAN-T5-large as Lumina's music model uses it: 77 states of the encoder after its final norm; an end, and
+padding that is read and attended to like words."""
 
 
 class HuggingFaceEncoder:
@@ -124,7 +130,8 @@ class HuggingFaceEncoder:
         begin = [self.tokenizer.bos_token_id] if self.options.add_bos else []
         end = [self.tokenizer.eos_token_id] if self.options.add_eos else []
         row = [*begin, *ids, *end]
-        return row or [self._padding_id()]
+        missing = self.options.max_length - len(row) if self.options.fill else 0
+        return [*row, *[self._padding_id()] * missing] or [self._padding_id()]
 
     def _padding_id(self) -> int:
         known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
@@ -193,7 +200,7 @@ def read_options(spec: Mapping[str, object]) -> HuggingFaceText:
 
 def read_model(source: str, tokenizer_source: str, revision: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Tokenizer and model from folders or hub ids; CheckpointError says which source failed and why."""
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     if Path(source).is_dir() and not any(Path(source).glob("*.safetensors")):
@@ -203,7 +210,8 @@ def read_model(source: str, tokenizer_source: str, revision: str, dtype: torch.d
     asked: dict[str, Any] = {"revision": revision, "local_files_only": offline}
     try:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_source, **asked)
-        model, report = AutoModel.from_pretrained(
+        halves = AutoConfig.from_pretrained(source, **asked).is_encoder_decoder
+        model, report = (AutoModelForTextEncoding if halves else AutoModel).from_pretrained(
             source, use_safetensors=True, dtype=dtype, output_loading_info=True, **asked
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -125,12 +125,17 @@ def _own_format(source: str, folder: Path, seen: tuple[str, ...]) -> ModelDescri
         family=family,
         generator_config=config,
         codec=resolved_codec(codec, folder, seen),
-        text_encoder=text,
+        text_encoder={key: _in_folder(value, folder) for key, value in text.items()},
         native_size=native_size,
         defaults=modality_defaults(modality) | defaults,
         parameters=cost.parameters(config),
         files=files,
     )
+
+
+def _in_folder(value: Any, folder: Path) -> Any:
+    """A path that begins with `./` is one in the model's folder; anything else stays."""
+    return str(folder / value.removeprefix("./")) if isinstance(value, str) and value.startswith("./") else value
 
 
 def modality_defaults(modality: str) -> dict[str, Any]:

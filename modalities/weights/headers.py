@@ -32,7 +32,7 @@ def refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in PICKLE_ENDINGS or start.startswith(PICKLE_STARTS):
         raise DescriptionError(
             f"{path}: a pickled checkpoint can run any code when it is read, so it is refused; "
-            "convert it to safetensors"
+            f"convert it to safetensors: parhelion convert {path} FOLDER"
         )
 
 

@@ -84,7 +84,8 @@ def original(source: str, folder: Path, given: Mapping[str, Any]) -> ModelDescri
         if pickles:
             raise DescriptionError(
                 f"{pickles[0]}: a pickled checkpoint can run any code when it is read, so it is refused; convert it to "
-                "safetensors (the configuration is read from the tensors: model_args.pth is not needed)"
+                f"safetensors: parhelion convert {folder} FOLDER (the configuration is read from the tensors: "
+                "model_args.pth is not needed)"
             )
         raise DescriptionError(f"{folder}: no {stem}*.safetensors")
     if len(parts) > 1:

@@ -1,4 +1,4 @@
-"""The commands of `parhelion`: run, plan, validate, list, schema, train."""
+"""The commands of `parhelion`: run, plan, validate, list, schema, train, convert."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.building import build_plan
+from orchestrator.commandline.converting import convert
 from orchestrator.commandline.interrupting import INTERRUPTED, interruptible
 from orchestrator.commandline.listing import KINDS, lines_of
 from orchestrator.commandline.placing import check_workers, place
@@ -174,6 +175,9 @@ def train(
         raise typer.Exit(INTERRUPTED) from None
     except (ValueError, OSError) as error:
         raise ModelError(str(error)) from error
+
+
+app.command()(convert)
 
 
 def narrowed(spec: WorkflowSpec, output: str | None, limit: int | None) -> WorkflowSpec:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from modalities.generators.nextdit.config import NextDiTConfig
 
+Value = TypeVar("Value")
+PREFIX = "model.diffusion_model."
+"""What the released training checkpoints put before every name of the transformer."""
 TIME_STEPS = 1000
 """Times that the model knows: the flow time 0..1 is multiplied by this and cut to a whole number."""
 
@@ -128,6 +131,13 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], **known: Any) -> F
     if config.parts.ffn_dim != ffn:
         config = FlagDiTConfig(**sizes | known, multiple_of=1, ffn_dim_multiplier=(ffn + 0.5) / int(8 * dim / 3))
     return config
+
+
+def without_prefix(named: Mapping[str, Value]) -> dict[str, Value]:
+    """The same values, their names without the prefix of the training checkpoints where all of them have it."""
+    if not all(name.startswith(PREFIX) for name in named):
+        return dict(named)
+    return {name.removeprefix(PREFIX): value for name, value in named.items()}
 
 
 def _linear(name: str, *weight: int) -> dict[str, tuple[int, ...]]:

@@ -79,3 +79,8 @@ def activation_bytes(config: Mapping[str, Any], tokens: int, batch: int, bytes_p
     c = FlagDiTConfig.from_mapping(config)
     attention, feed_forward = 9 * c.dim, 3 * c.dim + 3 * c.parts.ffn_dim
     return batch * tokens * (max(attention, feed_forward) * bytes_per_value + 4 * c.dim)
+
+
+def original_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a stored checkpoint under the names of `expected_shapes`: without the published prefix, if it is on."""
+    return flagdit.without_prefix(shapes)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from modalities.generators.flagdit.config import expected_shapes
+from modalities.generators.flagdit.config import PREFIX, expected_shapes, without_prefix
 from modalities.generators.flagdit.model import FlagDiT
 from modalities.weights.checkpoint import check_tensors, read_tensors, write_tensors
-
-PREFIX = "model.diffusion_model."
-"""What the released training checkpoints put before every name of the transformer."""
 
 
 def load_weights(
@@ -39,10 +35,3 @@ def save_weights(model: FlagDiT, file: Path, layout: str = "original") -> None:
             write_tensors(file, {f"{PREFIX}{name}": tensor for name, tensor in tensors.items()})
         case _:
             raise ValueError(f"unknown layout `{layout}`; known: lightning, original")
-
-
-def without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, their names without the prefix of the training checkpoints where all of them have it."""
-    if not all(name.startswith(PREFIX) for name in tensors):
-        return dict(tensors)
-    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from modalities.contracts import CheckpointError, Conditioning, Extrapolation, GenerateOptions, Generator, Guidance
 from modalities.generators.flagdit import cost
-from modalities.generators.flagdit.config import FlagDiTConfig, config_from_shapes, expected_shapes
+from modalities.generators.flagdit.config import PREFIX, FlagDiTConfig, config_from_shapes, expected_shapes
 from modalities.generators.flagdit.generate import FlagDiTGenerator
 from modalities.generators.flagdit.model import FlagDiT
-from modalities.generators.flagdit.weights import PREFIX, load_weights, save_weights
+from modalities.generators.flagdit.weights import load_weights, save_weights
 from tests.modalities.flagdit import reference
 
 CONFIG = FlagDiTConfig(
