@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
 
-from modalities.catalog import MODALITIES
 from orchestrator.manifest import write_aside
 from orchestrator.plan import Plan
 from orchestrator.previews import Previews
+from orchestrator.sizes import shown_size
 
 PAGE = "index.html"
 _MOST_CARDS = 20_000
@@ -54,7 +54,6 @@ class Exported:
     """What an export step writes. media: the step that it writes the media of. axes: its matrix parameters."""
 
     modality: str
-    rate: float
     media: str
     axes: tuple[str, ...]
 
@@ -64,7 +63,6 @@ def exported_by(plan: Plan) -> dict[str, Exported]:
     return {
         step.name: Exported(
             str(step.options["modality"]),
-            float(step.options["rate"]),
             step.reads["media"],
             plan.step(step.reads["media"]).axes,
         )
@@ -125,7 +123,7 @@ def _card(row: Mapping[str, Any], step: Exported) -> dict[str, Any]:
     facts = {**{name: row[name] for name in _SHOWN if row.get(name) is not None}, **row["cell"]}
     shown = {name: _shown(value) for name, value in facts.items()}
     if "size" in facts:
-        shown["size"] = _size(facts["size"], step)
+        shown["size"] = shown_size(facts["size"], step.modality)
     return {
         "id": row["id"],
         "prompt": row["prompt"],
@@ -158,16 +156,6 @@ def _show(card: dict[str, Any], folder: Path, previews: Previews) -> None:
     if beside is not None:
         card["picture"] = {"file": beside["file"], "small": previews.picture(folder / beside["path"])}
     card["files"] = [{"step": each["step"], "file": each["file"], "name": each["path"]} for each in files]
-
-
-def _size(size: list[int], step: Exported) -> str:
-    """A size as people say it: `128 × 128`, `12 frames of 64 × 64`, `2.02 s`, `256 points`."""
-    first = str(MODALITIES[step.modality].facts["axes"]).split()[0]
-    if len(size) == 3:
-        return f"{size[0]} {first} of {_shown(size[1:])}"
-    if step.rate and len(size) == 1:
-        return f"{size[0] / step.rate:.2f}".rstrip("0").rstrip(".") + " s"
-    return f"{size[0]} {first}" if len(size) == 1 else _shown(size)
 
 
 def _shown(value: Any) -> str:

@@ -46,18 +46,19 @@ class Count:
 
 @dataclass(slots=True)
 class Progress:
-    """Counts of all steps, kept up to date by events. `begin` is when the run began."""
+    """Counts of all steps, kept up to date by events. `begin` is when the run began; `labels` how steps are called."""
 
     counts: dict[str, Count]
     clock: Clock
     begin: float
+    labels: dict[str, str]
     notes: list[str] = field(default_factory=list)
 
     @staticmethod
     def of(plan: Plan, clock: Clock = time.monotonic) -> Progress:
         """Nothing done yet; totals are those of the plan until the run says what it will make."""
         counts = {step.name: Count(plan.num_samples(step) * sum(1 for _ in plan.cells(step))) for step in plan.steps}
-        return Progress(counts, clock, clock())
+        return Progress(counts, clock, clock(), labels_of(plan))
 
     def see(self, event: Event) -> None:
         """Take in an event."""
@@ -76,6 +77,17 @@ class Progress:
             count.failed += event.failed
             count.busy += event.seconds
             count.last = now
+
+
+def labels_of(plan: Plan) -> dict[str, str]:
+    """What people see of each step: its name, and its modality where the plan has several."""
+    labels = {}
+    for step in plan.steps:
+        model = plan.models.get(str(step.options.get("model")), {})
+        modality = step.options.get("modality") or model.get("modality", "")
+        labels[step.name] = step.name if step.stage == "encode" or not modality else f"{step.name} ({modality})"
+    several = len({facts.get("modality") for facts in plan.models.values()}) > 1
+    return labels if several else {step.name: step.name for step in plan.steps}
 
 
 @contextmanager
@@ -132,7 +144,7 @@ class _Lines:
 
     def see(self, event: Event) -> None:
         if event.kind in {"note", "retry"}:
-            self._print(f"{event.step}: {event.text}" if event.step else event.text)
+            self._print(f"{self._label(event)}: {event.text}" if event.step else event.text)
         elif event.kind == "ready":
             self._print(f"{event.step}: ready after {event.seconds:.1f} s")
         elif event.kind == "batch" and event.step in self._progress.counts:
@@ -143,7 +155,10 @@ class _Lines:
                 or now - self._shown.get(event.step, -PLAIN_EVERY_SECONDS) >= PLAIN_EVERY_SECONDS
             ):
                 self._shown[event.step] = now
-                self._print(f"{event.step}: {describe(count)}")
+                self._print(f"{self._label(event)}: {describe(count)}")
+
+    def _label(self, event: Event) -> str:
+        return self._progress.labels.get(event.step, event.step)
 
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
@@ -187,7 +202,9 @@ def _table(progress: Progress, stream: TextIO) -> Iterator[Callable[[Event], Non
             nonlocal last
             progress.see(event)
             if event.kind == "retry":
-                live.console.print(f"{event.step}: {event.text}", markup=False, highlight=False)
+                live.console.print(
+                    f"{progress.labels.get(event.step, event.step)}: {event.text}", markup=False, highlight=False
+                )
             now = progress.clock()
             if now - last >= TABLE_EVERY_SECONDS:
                 last = now
@@ -211,7 +228,7 @@ def _rows(progress: Progress) -> Any:
         left = count.seconds_left()
         is_whole = count.done >= count.total
         table.add_row(
-            name,
+            progress.labels.get(name, name),
             ProgressBar(total=max(count.total, 1), completed=count.done if count.total else 1, width=30),
             f"{count.done}/{count.total}" + (f" ({count.failed} failed)" if count.failed else ""),
             f"{count.rate():.3g}/s" if count.rate() > 0 else "",

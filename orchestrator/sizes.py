@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modalities.catalog import MODALITIES
 from modalities.weights.description import nearest_length
 
 SIZE_WORDS = ("duration", "frames", "views", "points")
@@ -48,6 +49,17 @@ def planned_size(step: Mapping[str, Any], native_size: Sequence[int], unit: int,
         "others": list(native_size[1:]),
     }
     return rule if isinstance(step[word], str) else resolved_size(rule)
+
+
+def shown_size(size: Sequence[int], modality: str) -> str:
+    """A size as people say it: `128 × 128`, `12 frames of 64 × 64`, `2.02 s`, `256 points`."""
+    facts = MODALITIES[modality].facts
+    first, rate = str(facts["axes"]).split()[0], float(facts.get("rate", 0))
+    if len(size) == 3:
+        return f"{size[0]} {first} of {size[1]} × {size[2]}"
+    if len(size) == 1:
+        return f"{size[0] / rate:.2f}".rstrip("0").rstrip(".") + " s" if rate else f"{size[0]} {first}"
+    return " × ".join(str(length) for length in size)
 
 
 def resolved_size(size: Any) -> list[int]:

@@ -8,10 +8,12 @@ from typing import Any
 
 from orchestrator.estimate import Estimate, StepEstimate
 from orchestrator.placement import Placement
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, Step
 from orchestrator.progress import shown_seconds
+from orchestrator.recipe import resolved_options
+from orchestrator.sizes import shown_size
 
-_HEADINGS = ("step", "stage", "samples", "batch", "tokens", "evals", "FLOPs", "time", "memory", "pool")
+_HEADINGS = ("step", "stage", "samples", "batch", "size", "tokens", "evals", "FLOPs", "time", "memory", "pool")
 
 
 def plan_lines(plan: Plan, estimate: Estimate, where: Placement) -> list[str]:
@@ -34,7 +36,8 @@ def plan_lines(plan: Plan, estimate: Estimate, where: Placement) -> list[str]:
 
 def model_line(name: str, facts: Any) -> str:
     """One line about a model."""
-    size = " x ".join(str(length) for length in facts["native_size"]) or "size unknown before it is downloaded"
+    known = facts["native_size"]
+    size = shown_size(known, facts["modality"]) if known else "a size unknown before it is downloaded"
     count = f"{facts['parameters'] / 1e6:,.1f} M parameters, " if facts["parameters"] else ""
     return f"model {name}: {facts['source']} ({facts['modality']}, {count}{facts['precision']}, trained at {size})"
 
@@ -76,6 +79,7 @@ def _row(plan: Plan, entry: StepEstimate) -> tuple[str, ...]:
         entry.stage,
         f"{entry.samples:,}",
         str(plan.step(entry.step).batch_size),
+        _sizes(plan, plan.step(entry.step)),
         tokens,
         str(entry.evaluations or ""),
         "" if not entry.flops else _short(entry.flops),
@@ -85,9 +89,19 @@ def _row(plan: Plan, entry: StepEstimate) -> tuple[str, ...]:
     )
 
 
+def _sizes(plan: Plan, step: Step) -> str:
+    """The sizes that a step makes in the cells of the matrix: one, or the first and the last."""
+    if "size" not in step.options:
+        return ""
+    modality = str(plan.models[str(step.options["model"])]["modality"])
+    sizes = [shown_size(resolved_options(step, dict(cell))["size"], modality) for cell in plan.cells(step)]
+    every = list(dict.fromkeys(sizes))
+    return every[0] if len(every) == 1 else f"{every[0]} .. {every[-1]}"
+
+
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {0, 1, len(widths) - 1}
+    left = {0, 1, 4, len(widths) - 1}
     return [
         "  ".join(
             f"{cell:<{width}}" if n in left else f"{cell:>{width}}"

@@ -19,12 +19,12 @@ NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \u2028
 
 
 EXPORTS = {
-    "files": Exported("image", 0, "pixels", ("guidance",)),
-    "videos": Exported("video", 8, "frames", ()),
-    "sounds": Exported("audio", 16_000, "wave", ()),
-    "spectra": Exported("audio", 16_000, "wave", ()),
-    "clouds": Exported("point-cloud", 0, "points", ()),
-    "turns": Exported("point-cloud", 0, "points", ()),
+    "files": Exported("image", "pixels", ("guidance",)),
+    "videos": Exported("video", "frames", ()),
+    "sounds": Exported("audio", "wave", ()),
+    "spectra": Exported("audio", "wave", ()),
+    "clouds": Exported("point-cloud", "points", ()),
+    "turns": Exported("point-cloud", "points", ()),
 }
 
 IMAGES = {"files": EXPORTS["files"]}
@@ -122,7 +122,11 @@ def write_media(folder: Path) -> list[dict[str, object]]:
     rows = []
     for step, name, media, size in made:
         file = f"media/{step}-p0{EXPORTERS[name].facts['suffix']}"
-        facts = {"prompt": "a star", "modality": EXPORTS[step].modality, "rate": EXPORTS[step].rate}
+        facts = {
+            "prompt": "a star",
+            "modality": EXPORTS[step].modality,
+            "rate": {"audio": 16_000, "video": 8}.get(step, 0),
+        }
         options = {"frames": 2, "seconds": 1} if name == "turntable" else {}
         resolve(EXPORTERS, name)(media, folder / file, {**facts, "workflow": "", "options": options})
         rows.append(row(0, step=step, cell={}, size=size, file=file))

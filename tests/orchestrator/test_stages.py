@@ -9,16 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from modalities.audio import AUDIO
 from modalities.contracts import Extrapolation, GenerateOptions, Guidance
 from modalities.image import IMAGE
+from modalities.point_cloud import POINT_CLOUD
 from orchestrator.catalog import STAGES, resolve
-from orchestrator.errors import ModelError
+from orchestrator.errors import ModelError, StageError
 from orchestrator.item import Item, Sample
 from orchestrator.stages.decode import Decode, as_bytes
 from orchestrator.stages.encode import Encode
 from orchestrator.stages.extrapolate import Extrapolate, enlarged
 from orchestrator.stages.generate import Generate, generate_options
 from orchestrator.stages.models import ModelStore
+from tests.tiny_model import make_tiny_model
 
 SHORT = {"model": "m", "size": [16, 16], "sampler": "euler", "steps": 2, "guidance": 2}
 
@@ -133,6 +136,44 @@ def test_enlarging_goes_through_the_media_and_leaves_equal_sizes_alone(models: M
         assert abs(float(shift)) < 0.2
 
 
+def test_sounds_are_stretched_as_spectrograms_and_points_are_repeated(tmp_path: Path):
+    models = ModelStore(
+        {name: {"source": str(make_tiny_model(tmp_path / name, modality=name))} for name in ("audio", "point-cloud")},
+        "cpu",
+    )
+    with torch.inference_mode():
+        mels = torch.randn(1, 80, 1, generator=torch.Generator().manual_seed(0)) + torch.arange(16.0)
+        longer = enlarged(mels, (32,), (8192,), models.codec("audio"), AUDIO)
+        assert longer.shape == (1, 80, 32)
+        slope = longer[:, :, 1:31].diff(dim=2)
+        assert torch.allclose(slope, torch.full_like(slope, 0.5), atol=1e-5), "twice as long, mel bin by mel bin"
+        points = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0))
+        codec = models.codec("point-cloud")
+        assert torch.equal(enlarged(points, (8,), (8,), codec, POINT_CLOUD), points.repeat_interleave(2, dim=2))
+        assert torch.equal(enlarged(points, (6,), (6,), codec, POINT_CLOUD), points[:, :, [0, 0, 1, 2, 2, 3]])
+        assert torch.equal(enlarged(points, (2,), (2,), codec, POINT_CLOUD), points[:, :, [0, 2]])
+
+
+def test_media_leave_decode_in_the_numbers_of_their_modality(tmp_path: Path, encoded: list[Item]):
+    kinds = {
+        "video": ((4, 4, 4, 4), torch.uint8),
+        "audio": ((80, 16), torch.float32),
+        "point-cloud": ((6, 32), torch.float32),
+    }
+    for modality, (shape, dtype) in kinds.items():
+        store = ModelStore({"m": {"source": str(make_tiny_model(tmp_path / modality, modality=modality))}}, "cpu")
+        stage = Decode({"model": "m"}, store)
+        stage.setup()
+        good, bad = torch.randn(shape), torch.full(shape, float("nan"))
+        outcomes = stage.process([item(0).with_values(latents=good), item(1).with_values(latents=good + bad)])
+        media = outcomes[0].values["media"]
+        assert media.dtype == dtype
+        assert media.untyped_storage().nbytes() == media.nbytes, "no batch mate travels with it"
+        assert dtype == torch.uint8 or float(media.abs().max()) <= 1
+        assert isinstance(outcomes[1], StageError)
+        assert "not finite" in outcomes[1].reason
+
+
 def test_bytes_round_to_the_nearest_and_stay_in_range():
     values = torch.tensor([-1.5, -1.0, -0.999, 0.0, 0.999, 1.0, 2.0])
     assert as_bytes(values).tolist() == [0, 0, 0, 128, 255, 255, 255]
@@ -151,6 +192,20 @@ def test_a_prompt_that_a_model_does_not_know_is_noted(tiny_model: Path, tmp_path
     assert "red apple" in notes[0]
     assert any(note.startswith("p2") and "ᚠᚢᚦ" in note for note in stage.notes)
     assert not any(note.startswith("p0") for note in stage.notes)
+
+
+def test_each_model_that_reads_an_encoding_is_asked_for_itself(tiny_model: Path, tmp_path: Path):
+    models = {}
+    for name, thing in (("fruit", "red apple"), ("music", "piano")):
+        shutil.copytree(tiny_model, tmp_path / name)
+        concepts = {"threshold": 0.68, "concepts": [{"emoji": "🎵", "names": {"en": [thing]}}]}
+        (tmp_path / name / "concepts.json").write_text(json.dumps(concepts), encoding="utf-8")
+        models[name] = {"source": str(tmp_path / name)}
+    stage = Encode({"model": "fruit", "readers": ["fruit", "music"]}, ModelStore(models, "cpu"))
+    stage.setup()
+    stage.process([item(0, "a red apple"), item(1, "a grand piano"), item(2, "a submarine")])
+    noted = [(note.split()[0], name) for note in stage.notes for name in models if f"model `{name}`" in note]
+    assert sorted(noted) == [("p0", "music"), ("p1", "fruit"), ("p2", "fruit"), ("p2", "music")]
 
 
 def test_models_are_loaded_once_and_faults_are_named(models: ModelStore, tiny_model: Path):
