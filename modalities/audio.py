@@ -12,6 +12,8 @@ AUDIO = Modality(
     axes=("sample",),
     media_channels=1,
     formats=("wav", "flac", "ogg", "spectrogram"),
+    codec={"kind": "mel-griffin-lim"},
+    generator={"patch": (2,)},
     default_size=(32_256,),
     largest_size=(16_000 * 600,),
     defaults=GenerateOptions(guidance=Guidance(scale=3.0)),

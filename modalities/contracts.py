@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -171,8 +171,10 @@ class Generator(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modality:
-    """What makes one kind of media: axes, limits, defaults and the names of its exporters.
+    """What makes one kind of media: axes, codec, generator, limits, defaults and the names of its exporters.
 
+    codec: the built-in one, as model.json holds it. generator: what the kind of media decides of a Next-DiT's
+    configuration (`NextDiTConfig`). A training file takes both from here unless it says otherwise.
     rate: media units a second along the first axis (frames of a video, samples of a sound); 0 where there is no time.
     is_bytes: media leave the decode stage as uint8 (pictures); otherwise as float32 in -1..1.
     enlargement: how latents are brought to another size before a larger sample is made from them: `media` (decode,
@@ -185,6 +187,8 @@ class Modality:
     axes: tuple[str, ...]
     media_channels: int
     formats: tuple[str, ...]
+    codec: Mapping[str, Any]
+    generator: Mapping[str, Any]
     default_size: Size
     largest_size: Size
     defaults: GenerateOptions

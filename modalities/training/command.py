@@ -12,7 +12,7 @@ from torch import nn
 
 from modalities import catalog
 from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
-from modalities.contracts import Modality, TextEncoder
+from modalities.contracts import TextEncoder
 from modalities.generators.nextdit.config import NextDiTConfig, token_grid
 from modalities.training.codec_source import codec_source
 from modalities.training.codec_task import HELD_SEED_SHIFT, CodecTask, composed_pictures
@@ -24,6 +24,7 @@ from modalities.training.model_folder import take_over, write_concepts, write_mo
 from modalities.training.pool import PoolSource, corpus_of, read_or_make_pool
 from modalities.training.settings import CodecTraining, GeneratorTraining, Training, read_training
 from modalities.training.sheets import previews
+from modalities.weights.described import codec_lead
 
 MACHINE = ("device", "threads", "compile", "resume")
 """Overrides that say where and how to train; all others change the training file."""
@@ -82,12 +83,13 @@ def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
 
 def generator_task(training: GeneratorTraining, device: torch.device, compiled: bool) -> GeneratorTask:
     """The task of a generator's training file, with its pool read or, the first time, computed."""
-    codec = codec_source(training.codec)
-    decoder, encoder = codec.load(device), _text_encoder(training)
-    modality = cast(Modality, catalog.resolve("modality", training.modality))
+    codec = codec_source(training.codec_or_default)
+    decoder, encoder, modality = codec.load(device), _text_encoder(training), training.kind
     source, workers = pool_source(training)
     pool = read_or_make_pool(Path(training.folder) / "pool", source, encoder.fingerprint, workers)
     config = model_config(training, tuple(pool.latents.shape[1:]), encoder.width)
+
+    lead = codec_lead(str(codec.spec["kind"]), len(modality.axes))
 
     def export(folder: Path, module: nn.Module, state: LoopState) -> None:
         description = {
@@ -95,7 +97,7 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
             "modality": training.modality,
             "generator": {"family": "nextdit", "config": config.to_mapping()},
             "text_encoder": training.text_encoder,
-            "native_size": [n * s for n, s in zip(task.axes, decoder.stride, strict=True)],
+            "native_size": [(n - f) * s + f for n, s, f in zip(task.axes, decoder.stride, lead, strict=True)],
             "defaults": training.defaults,
             "training": {**facts, **describe_training(task, state)},
         }
@@ -135,7 +137,7 @@ def pool_source(training: GeneratorTraining) -> tuple[PoolSource, int]:
         corpus=training.corpus,
         corpora=training.corpora,
         data=data,
-        codec=training.codec,
+        codec=training.codec_or_default,
         text_encoder=training.text_encoder,
     )
     return source, workers
@@ -151,10 +153,11 @@ def model_config(training: GeneratorTraining, latents: tuple[int, ...], width: i
         if training.train_points > axes[0]:
             raise ValueError(f"train_points is {training.train_points}, but the corpus has clouds of {axes[0]} points")
         axes = (training.train_points,)
-    patch = tuple(int(n) for n in training.model.get("patch", (1,) * len(axes)))
+    patch = tuple(int(n) for n in training.model.get("patch", training.kind.generator["patch"]))
     try:
         tokens = token_grid(axes, patch)
         known = {"in_channels": channels, "trained_tokens": tokens, "patch": patch, "learn_sigma": False}
+        known = {**training.kind.generator, **known}
         config = NextDiTConfig.from_mapping({**known, "cap_feat_dim": width, **training.model})
     except (TypeError, ValueError) as error:
         raise ValueError(f"model: {error}") from None

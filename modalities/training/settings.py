@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
-from modalities.catalog import TABLES, outside_entries
+from modalities.catalog import TABLES, outside_entries, resolve
+from modalities.contracts import Modality
 from modalities.training.loop import LoopOptions
 from modalities.training.objectives import COUPLINGS, TIMES
 from modalities.weights.storage import STORAGES
@@ -54,7 +55,9 @@ class GeneratorTraining:
 
     modality, corpus: names in the catalog. data: keywords of the corpus's load, and `workers`, the processes that
     compute the pool. codec: folder that a codec's training exported to, or a mapping with `kind` and `config` or `of`
-    (a model whose codec is used). storage: of the exported weights. coupling: how noise is paired with data.
+    (a model whose codec is used); left out, that of the modality. model: the generator's configuration; what is left
+    out comes from the modality, the corpus and the text encoder. storage: of the exported weights.
+    coupling: how noise is paired with data.
     train_points: points of a cloud that a step sees, drawn anew each time; 0 for all. start_from: a model whose tensors
     are taken over where name and shape agree. probe: prompts of the sample sheet. defaults: how the finished model is
     sampled unless a workflow says otherwise. threshold: see `concepts.json`.
@@ -65,7 +68,7 @@ class GeneratorTraining:
     corpus: str
     folder: str
     export: str
-    codec: str | dict[str, Any]
+    codec: str | dict[str, Any] | None = None
     corpora: str = ".corpora"
     seed: int = 0
     objective: str = "rectified-flow"
@@ -94,11 +97,31 @@ class GeneratorTraining:
             _known(table, name, [*TABLES[table], *outside_entries(table)])
         if isinstance(self.codec, dict):
             _known("codec", str(self.codec.get("kind")), [*TABLES["codec"], *outside_entries("codec")])
+        if self.codec is None and not is_without_weights(self.kind.codec):
+            raise ValueError(
+                f"codec is missing; a {self.modality} needs the folder that its codec's training exported to"
+            )
         _known("times", self.times, TIMES)
         _known("coupling", self.coupling, COUPLINGS)
         _known("storage", self.storage, STORAGES)
         if self.train_points and self.modality != "point-cloud":
             raise ValueError(f"train_points is for point clouds; a {self.modality} is trained whole")
+
+    @property
+    def kind(self) -> Modality:
+        """The value of the modality."""
+        return cast(Modality, resolve("modality", self.modality))
+
+    @property
+    def codec_or_default(self) -> str | dict[str, Any]:
+        """The codec that the file names, or that of the modality."""
+        return dict(self.kind.codec) if self.codec is None else self.codec
+
+
+def is_without_weights(codec: Mapping[str, Any]) -> bool:
+    """Whether a codec's mapping is all there is of it: its kind has no weights, or they are another model's."""
+    entry = TABLES["codec"].get(str(codec["kind"]))
+    return "of" in codec or not (entry and entry.facts.get("weights"))
 
 
 def _known(table: str, name: str, names: Collection[str]) -> None:

@@ -136,8 +136,10 @@ def _is_place(key: str, value: Any) -> bool:
 def codec_lead(kind: str, axes: int) -> tuple[int, ...]:
     """Units at the start of each axis that a kind of codec codes by themselves."""
     entry = (CODECS | outside_entries("codec")).get(kind)
-    lead = str(entry.facts.get("lead", "")) if entry else ""
-    return tuple(int(n) for n in lead.split()) or (0,) * axes
+    lead = tuple(int(n) for n in str(entry.facts.get("lead", "")).split()) if entry else ()
+    if lead and len(lead) != axes:
+        raise DescriptionError(f"codec `{kind}` codes media of {len(lead)} axes, this model has {axes}")
+    return lead or (0,) * axes
 
 
 def nearest_length(length: float, unit: int, offset: int = 0) -> int:

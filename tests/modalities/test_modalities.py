@@ -6,8 +6,9 @@ from dataclasses import fields
 
 import pytest
 
-from modalities.catalog import MODALITIES, resolve
+from modalities.catalog import CODECS, MODALITIES, resolve
 from modalities.contracts import GenerateOptions, Modality
+from modalities.generators.nextdit.config import NextDiTConfig
 from modalities.weights.description import modality_defaults
 
 VALUES = {name: resolve("modality", name) for name in MODALITIES}
@@ -38,6 +39,24 @@ def test_the_catalog_tells_every_default_that_differs_from_the_general_ones(name
             assert type(own)(**told[field.name]) == own
         elif field.name in told:
             assert told[field.name] == own
+
+
+@pytest.mark.parametrize("name", sorted(MODALITIES))
+def test_its_codec_and_generator_fit_its_axes_and_its_size(name: str):
+    value = VALUES[name]
+    assert isinstance(value, Modality)
+    config = NextDiTConfig.from_mapping(
+        {"dim": 48, "heads": 4, "kv_heads": 2, "in_channels": 80, "trained_tokens": (2,) * len(value.axes)}
+        | dict(value.generator)
+    )
+    assert config.axes == len(value.axes)
+    assert config.unordered == (name == "point-cloud")
+    entry = CODECS[str(value.codec["kind"])]
+    stride = (4, 4) if "of" in value.codec else (int(entry.facts["stride"]),)
+    whole = (1,) * (len(value.axes) - len(stride)) if "of" in value.codec else ()
+    strides = (*whole, *stride) if "of" in value.codec else stride * len(value.axes)
+    units = [s * p for s, p in zip(strides, config.patch, strict=True)]
+    assert not [n % u for n, u in zip(value.default_size, units, strict=True) if n % u]
 
 
 def test_music_is_longer_and_guided_harder_than_sound():
