@@ -8,8 +8,10 @@ from modalities import catalog as modality_catalog
 from modalities.catalog import Entry, outside_entries
 from modalities.weights.description import DescriptionError, builtin_models, describe
 from orchestrator.catalog import EXECUTORS, EXPORTERS, STAGES
+from orchestrator.sizes import shown_size, words_of
 
 TABLES: Mapping[str, tuple[Mapping[str, Entry], str]] = {
+    "modalities": (modality_catalog.MODALITIES, "modality"),
     "samplers": (modality_catalog.SAMPLERS, "sampler"),
     "schedules": (modality_catalog.SCHEDULES, "schedule"),
     "extrapolations": (modality_catalog.EXTRAPOLATIONS, "extrapolation"),
@@ -36,10 +38,21 @@ def _entries(kind: str) -> list[tuple[str, str]]:
     found = {**entries, **(outside_entries(table) if table else {})}
     rows = []
     for name, entry in found.items():
-        options = str(entry.facts.get("options", "")).split()
-        taken = f"; options: {', '.join(options)}" if options else ""
-        rows.append((name, f"{entry.summary}{taken}"))
+        rows.append((name, "; ".join([entry.summary, *_facts(kind, entry.facts)])))
     return rows
+
+
+def _facts(kind: str, facts: Mapping[str, float | str | bool]) -> list[str]:
+    """What else a line says: options; of a format what it is for, of a modality how its sizes are said."""
+    found = []
+    if kind == "formats":
+        found.append(f"for {' and '.join(str(facts['modality']).split())}")
+    if kind == "modalities" and "axes" in facts:
+        axes = str(facts["axes"]).split()
+        words = words_of(axes, float(facts.get("rate", 0)))
+        found.append(f"size: [{', '.join(axes)}]" + "".join(f", or {word}" for word in words))
+    options = str(facts.get("options", "")).split()
+    return [*found, f"options: {', '.join(options)}"] if options else found
 
 
 def _models() -> list[tuple[str, str]]:
@@ -50,7 +63,7 @@ def _models() -> list[tuple[str, str]]:
         except DescriptionError as error:
             rows.append((source, f"cannot be used: {error}"))
             continue
-        size = " x ".join(str(length) for length in found.native_size)
+        size = shown_size(found.native_size, found.modality)
         rows.append((source, f"{found.modality}, {found.family}, {found.parameters / 1e6:.1f} M parameters, {size}"))
     rows.append(("./folder", "a model folder: ours, one of LuminaPipeline.save_pretrained, or original Lumina weights"))
     rows.append(("org/name", "a hub id, for example Alpha-VLLM/Lumina-Next-SFT-diffusers (image, 2B, 1024 x 1024)"))

@@ -250,13 +250,13 @@ def until_ready(stream: io.TextIOBase, text: str) -> None:
 
 
 def test_the_reference_explains_every_key_and_stage():
-    from orchestrator import settings
+    from orchestrator import settings, step_settings
+    from orchestrator.catalog import EXPORTERS
     from orchestrator.commandline.placing import ClusterSettings
 
     text = (Path(__file__).parents[2] / "docs" / "workflow.md").read_text(encoding="utf-8")
-    models = [
-        each for each in vars(settings).values() if isinstance(each, type) and issubclass(each, settings.Settings)
-    ]
+    classes = [each for module in (settings, step_settings) for each in vars(module).values() if isinstance(each, type)]
+    models = [each for each in classes if issubclass(each, settings.Settings)]
     keys = {field.alias or name for model in [*models, ClusterSettings] for name, field in model.model_fields.items()}
     assert [key for key in sorted(keys) if f"`{key}" not in text and f"{key}:" not in text] == []
-    assert all(f"`{stage}`" in text for stage in settings.STEPS)
+    assert all(f"`{name}`" in text for name in [*step_settings.STEPS, *EXPORTERS])

@@ -125,7 +125,7 @@ def write_media(folder: Path) -> list[dict[str, object]]:
         facts = {
             "prompt": "a star",
             "modality": EXPORTS[step].modality,
-            "rate": {"audio": 16_000, "video": 8}.get(step, 0),
+            "rate": {"audio": 16_000, "video": 8}.get(EXPORTS[step].modality, 0),
         }
         options = {"frames": 2, "seconds": 1} if name == "turntable" else {}
         resolve(EXPORTERS, name)(media, folder / file, {**facts, "workflow": "", "options": options})

@@ -97,10 +97,12 @@ def test_options_in_the_catalog_are_those_of_the_functions(table, entries):
         assert set(str(entry.facts.get("options", "")).split()) == own, name
 
 
-def test_every_option_of_a_sampler_or_schedule_can_be_written():
-    from orchestrator.step_settings import SamplerSettings, ScheduleSettings
+def test_every_option_of_a_sampler_schedule_or_format_can_be_written():
+    from orchestrator.catalog import EXPORTERS
+    from orchestrator.step_settings import FormatSettings, SamplerSettings, ScheduleSettings
 
-    for entries, settings in ((SAMPLERS, SamplerSettings), (SCHEDULES, ScheduleSettings)):
+    tables = ((SAMPLERS, SamplerSettings), (SCHEDULES, ScheduleSettings), (EXPORTERS, FormatSettings))
+    for entries, settings in tables:
         known = {option for entry in entries.values() for option in str(entry.facts.get("options", "")).split()}
         assert known == set(settings.model_fields) - {"name"}
 
