@@ -59,13 +59,14 @@ class TextEncoderSettings(Settings):
     source: str | None = Field(default=None, min_length=1, description="folder or hub id of the model")
     tokenizer: str | None = Field(default=None, min_length=1, description="its tokenizer, where that lies elsewhere")
     revision: str | None = Field(default=None, min_length=1, description="branch, tag or commit of a hub id")
-    preset: Literal["lumina-next"] | None = Field(
+    preset: Literal["lumina-next", "lumina-music"] | None = Field(
         default=None, description="all that follows at once, as a released model uses it"
     )
     layer: int | None = Field(default=None, description="hidden layer to take; -2 is the one before the last")
     max_length: int | None = Field(default=None, ge=1, le=4096, description="most tokens of a prompt; the rest is cut")
     padding_side: Literal["left", "right"] | None = Field(default=None, description="where short prompts are filled up")
     pad_to_multiple: int | None = Field(default=None, ge=1, description="lengths that the model runs at")
+    fill: bool | None = Field(default=None, description="fill up to max_length with padding that is read like words")
     add_bos: bool | None = Field(default=None, description="begin with the tokenizer's begin-of-sequence token")
     add_eos: bool | None = Field(default=None, description="end with its end-of-sequence token")
     precision: Literal["as-asked", "float32", "bfloat16", "float16"] | None = Field(
