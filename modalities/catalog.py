@@ -194,7 +194,7 @@ CODECS: dict[str, Entry] = {
     "vae1d": Entry(
         "modalities.codecs.vae1d:load",
         "autoencoder and vocoder of the released Lumina audio and music",
-        {"stride": 512, "weights": True},
+        {"stride": 512, "weights": True, "decode_bytes": 4000},
     ),
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import modalities  # noqa: F401  # its import hook, before a test imports transformers and that torchaudio
 from orchestrator.plan import Plan
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -210,8 +210,8 @@ def read_model(source: str, tokenizer_source: str, revision: str, dtype: torch.d
     asked: dict[str, Any] = {"revision": revision, "local_files_only": offline}
     try:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_source, **asked)
-        halves = AutoConfig.from_pretrained(source, **asked).is_encoder_decoder
-        model, report = (AutoModelForTextEncoding if halves else AutoModel).from_pretrained(
+        is_t5 = "t5" in AutoConfig.from_pretrained(source, **asked).model_type
+        model, report = (AutoModelForTextEncoding if is_t5 else AutoModel).from_pretrained(
             source, use_safetensors=True, dtype=dtype, output_loading_info=True, **asked
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

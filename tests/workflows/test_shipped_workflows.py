@@ -56,7 +56,9 @@ def made_tiny(file: Path, models: dict[str, Path], folder: Path) -> Plan:
 
 def _tiny_model(model: Any, models: dict[str, Path]) -> dict[str, str]:
     source = model if isinstance(model, str) else model["source"]
-    modality = source.rpartition("/")[2]
+    modality = source.rpartition("/")[2].removeprefix("lumina-")
+    if modality in ALSO:
+        return {"source": str(models[ALSO[modality]]), "modality": modality}
     found = {"source": str(models.get(modality, models["image"]))}
     return found | ({"modality": model["modality"]} if isinstance(model, dict) and "modality" in model else {})
 
