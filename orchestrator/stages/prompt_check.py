@@ -50,18 +50,22 @@ class SentenceEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptReport:
-    """A prompt outside what a model knows. nearest: the English name of the nearest thing it knows."""
+    """A prompt outside what a model knows. nearest: the English name of the nearest thing it knows.
+
+    advice: what knows more, where something published does.
+    """
 
     prompt_id: str
     prompt: str
     model: str
     nearest: str
     similarity: float
+    advice: str = ""
 
     def __str__(self) -> str:
         return (
             f"{self.prompt_id} `{self.prompt}`: model `{self.model}` knows nothing like it; nearest: {self.nearest} "
-            f"(similarity {self.similarity:.2f}). A model such as {HUB_MODEL} knows more"
+            f"(similarity {self.similarity:.2f}){self.advice}"
         )
 
 
@@ -133,6 +137,7 @@ def check_prompts(
                 model=model or description.source,
                 nearest=nearest,
                 similarity=round(float(similarity), 3),
+                advice=f". A model such as {HUB_MODEL} knows more" if description.modality == "image" else "",
             )
             found.append(report)
     return found

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modalities.training.corpora.instrument_names import NAMES
+from modalities.training.corpora.instrument_names import INSTRUMENTS, NAMES
 from modalities.training.corpora.packages import RECORDINGS, SOUNDFONT, fetch
 from modalities.training.corpora.sound_captions import sound_caption
 from modalities.training.corpora.sound_rendering import Renderer
@@ -47,8 +47,9 @@ class Instruments:
         return [sound_caption(score, self._seed, index, number) for number in range(self._captions)]
 
     def concepts(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """Names of every instrument, drum, beat and effect, by language."""
-        return NAMES
+        """Names of every instrument, drum, beat and effect, by language; `emoji` stands among the languages."""
+        emoji = {each.key: {"emoji": [each.emoji]} for each in INSTRUMENTS if each.emoji}
+        return {key: {**names, **emoji.get(key, {})} for key, names in NAMES.items()}
 
 
 def load(folder: Path, *, clips: int = 30_000, captions: int = 3, seed: int = 29) -> Instruments:

@@ -160,8 +160,9 @@ class Shapes:
         return worded(language, name, shape.colour, shape.form, rng)
 
     def concepts(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """Noun -> language -> its names."""
-        return {noun: {language: list(names) for language, names in NOUNS[noun].names.items()} for noun in self.nouns}
+        """Noun -> language -> its names; `emoji` stands among the languages."""
+        emoji = {noun: {"emoji": [NOUNS[noun].emoji]} if NOUNS[noun].emoji else {} for noun in self.nouns}
+        return {noun: {**NOUNS[noun].names, **emoji[noun]} for noun in self.nouns}
 
 
 def load(folder: Path, *, scenes: int = 32_000, captions: int = 3, seed: int = 0) -> Shapes:
