@@ -17,8 +17,8 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFLINE=1
 	touch $@
 
 quickstart: .venv/installed
-	$(BIN)/parhelion run workflows/image.yaml
-	@echo "Open runs/image/index.html in a browser."
+	$(BIN)/parhelion run workflows/four_media.yaml
+	@echo "Open runs/four_media/index.html in a browser."
 
 test: .venv/installed-dev
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest
