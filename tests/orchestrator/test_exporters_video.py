@@ -161,18 +161,19 @@ def write_all(folder: str | Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on file sizes are of POSIX systems")
-@pytest.mark.parametrize("name", ["mp4", "gif", "frames"])
-def test_a_disk_that_is_full_is_an_os_error(name: str, tmp_path: Path):
+def test_a_disk_that_is_full_is_an_os_error(tmp_path: Path):
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from tests.orchestrator.test_exporters_video import clip, write\n"
-        "media = clip(24, 96, 96)\n"
+        "from tests.orchestrator.test_exporters_video import VIDEO_FORMATS, clip, write\n"
+        "media, refused = clip(24, 96, 96), []\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
-        "try:\n"
-        "    write(sys.argv[1], media, Path(sys.argv[2]))\n"
-        "except OSError as error:\n"
-        "    sys.exit(3)\n"
+        "for name in VIDEO_FORMATS:\n"
+        "    try:\n"
+        "        write(name, media, Path(sys.argv[1]) / name)\n"
+        "    except OSError:\n"
+        "        refused.append(name)\n"
+        "sys.exit(0 if refused == VIDEO_FORMATS else 3)\n"
     )
-    arguments = [sys.executable, "-B", "-c", code, name, str(tmp_path / "out")]
-    assert subprocess.run(arguments, cwd=Path(__file__).parents[2], check=False).returncode == 3
+    arguments = [sys.executable, "-B", "-c", code, str(tmp_path)]
+    assert subprocess.run(arguments, cwd=Path(__file__).parents[2], check=False).returncode == 0
