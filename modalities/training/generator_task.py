@@ -100,7 +100,7 @@ class GeneratorTask:
 
         if not self._on_cpu:
             return self.objective(predict, latents.to(self.device), times, noise)
-        # The CPU's fused attention is slow backwards at 64 tokens: three quarters of its time go away this way.
+        # The CPU's fused attention is no faster at 63 to 96 tokens and slower beyond (docs/training.md).
         with sdpa_kernel(SDPBackend.MATH):
             return self.objective(predict, latents, times, noise)
 

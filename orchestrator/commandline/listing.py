@@ -1,4 +1,4 @@
-"""`parhelion list`: every name that a workflow may use, one line each."""
+"""`parhelion list`: every name that a workflow or a training file may use, one line each."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ TABLES: Mapping[str, tuple[Mapping[str, Entry], str]] = {
     "executors": (EXECUTORS, ""),
     "encoders": (modality_catalog.TEXT_ENCODERS, "text encoder"),
     "codecs": (modality_catalog.CODECS, "codec"),
+    "corpora": (modality_catalog.CORPORA, "corpus"),
 }
 """What can be listed, beside `models` -> entries, and the table that other packages may add to."""
 
