@@ -51,8 +51,9 @@ def resolved_codec(spec: Mapping[str, Any], folder: Path | None = None, seen: tu
     folder: the model folder that the mapping stands in, where its weights lie in `codec.safetensors`.
     seen: models that are being described already, which a codec may not be of.
     """
-    kind = str(spec["kind"])
-    found = dict(spec)
+    if "kind" not in spec:
+        raise DescriptionError(f"a codec inside another should be a mapping with `kind`; got {dict(spec)}")
+    kind, found = str(spec["kind"]), dict(spec)
     if folder is not None:
         found["folder"] = str(folder)
         if (CODECS[kind].facts if kind in CODECS else {}).get("weights"):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from math import prod
+from math import inf, prod
 from typing import Any, Self
+
+MOST_FOURIER_BANDS = 16
+"""A float32 tells no finer waves apart: the 16th is 32,768 times as fine as the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +98,10 @@ class NextDiTConfig:
             raise ValueError(f"coordinates is {self.coordinates}; expected 0 to in_channels ({self.in_channels})")
         if self.coordinates and not self.unordered:
             raise ValueError(f"coordinates is {self.coordinates}, but only an unordered model embeds coordinates")
-        if not self.fourier_span > 0:
-            raise ValueError(f"fourier_span is {self.fourier_span}; expected more than 0")
+        if self.fourier_bands > MOST_FOURIER_BANDS:
+            raise ValueError(f"fourier_bands is {self.fourier_bands}; expected at most {MOST_FOURIER_BANDS}")
+        if not 0 < self.fourier_span < inf:
+            raise ValueError(f"fourier_span is {self.fourier_span}; expected a length above 0")
 
     @property
     def axes(self) -> int:

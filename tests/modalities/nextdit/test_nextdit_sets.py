@@ -229,7 +229,9 @@ def test_costs_count_what_a_profiler_counts(make_model: MakeModel):
         ({"coordinates": 7}, "expected 0 to in_channels"),
         ({"unordered": False}, "only an unordered model"),
         ({"fourier_bands": 0}, "fourier_bands is 0"),
+        ({"fourier_bands": 99}, "expected at most 16"),
         ({"fourier_span": 0.0}, "fourier_span is 0.0"),
+        ({"fourier_span": float("nan")}, "fourier_span is nan"),
     ],
 )
 def test_impossible_sets_are_refused(values: dict[str, object], message: str):

@@ -180,6 +180,8 @@ def test_codecs_with_weights_need_their_file_and_others_have_none(make: Callable
     (folder / "codec.safetensors").unlink()
     with pytest.raises(DescriptionError, match=r"has no codec\.safetensors, the weights of its codec `image-auto"):
         describe(folder)
+    with pytest.raises(DescriptionError, match="a codec inside another should be a mapping with `kind`"):
+        describe(make("point-cloud", codec={"kind": "per-frame", "codec": {"config": {}}}))
     with pytest.raises(DescriptionError, match="unknown codec `pionts`; did you mean `points`"):
         describe(make("point-cloud", codec={"kind": "pionts"}))
 
