@@ -93,3 +93,12 @@ def test_every_shipped_workflow_says_how_to_run_it():
     for file in WORKFLOWS:
         text = file.read_text(encoding="utf-8")
         assert re.search(rf"parhelion run workflows/{file.name}", text), f"{file.name}: say how to run it"
+
+
+@pytest.mark.slow
+def test_four_media_are_the_same_bytes_on_both_executors(tiny_models: dict[str, Path], tmp_path: Path, ray_session):
+    plan = made_tiny(FOLDER / "four_media.yaml", tiny_models, tmp_path)
+    plans = {name: dataclasses.replace(plan, output=str(tmp_path / name)) for name in ("local", "ray")}
+    folders = [run(each, Placement(executor=name), lambda event: None).folder for name, each in plans.items()]
+    assert media_of(folders[0]) == media_of(folders[1])
+    assert (folders[0] / "manifest.jsonl").read_bytes() == (folders[1] / "manifest.jsonl").read_bytes()
