@@ -16,8 +16,9 @@ class Entry:
     """A name's target as `module:attribute`, one line of description, and facts for planning, which imports nothing.
 
     Facts by table. modality: axes (their names), channels (of the media), default and largest (size, one number an
-    axis), rate (units of the first axis a second), and what differs from the defaults of `GenerateOptions`: steps,
-    schedule, guidance, method, proportional_attention. sampler: evaluations (of the network, for a step), order,
+    axis), rate (units of the first axis a second), unordered (a set, without neighbours), and what differs from the
+    defaults of `GenerateOptions`: steps, schedule, guidance, method, proportional_attention. sampler: evaluations (of
+    the network, for a step), order,
     options (names it takes, separated by spaces). schedule: options. generator: cost (the module that counts
     parameters, FLOPs and bytes). codec: stride, lead (units at the start of each axis that are cells of their own),
     weights (whether it has a file of them in a model folder), decode_bytes (memory of decoding one media value).
@@ -67,7 +68,7 @@ MODALITIES: dict[str, Entry] = {
     "point-cloud": Entry(
         "modalities.point_cloud:POINT_CLOUD",
         "coloured points without order; one axis",
-        {"axes": "points", "channels": 6, "default": "256", "largest": "65536"},
+        {"axes": "points", "channels": 6, "default": "256", "largest": "65536", "unordered": True},
     ),
 }
 

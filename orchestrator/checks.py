@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modalities.catalog import SAMPLERS, SCHEDULES, Entry
+from modalities.catalog import MODALITIES, SAMPLERS, SCHEDULES, Entry
 from orchestrator.catalog import EXPORTERS
 from orchestrator.errors import nearest
 from orchestrator.graph import Graph
@@ -172,6 +172,11 @@ def _check_step(
         _check_options_taken(document, (*at, "sampler"), settings.sampler, SAMPLERS)
         _check_options_taken(document, (*at, "schedule"), settings.schedule, SCHEDULES)
         check_size(document, at, settings, model)
+        if settings.context_drop and model is not None and MODALITIES[model.modality].facts.get("unordered"):
+            document.report(
+                (*at, "context_drop"),
+                f"context_drop merges neighbours, and a {model.modality} has no order; leave it out",
+            )
     if isinstance(settings, ExtrapolateStep) and not has_latents and (settings.strength or 1) < 1:
         document.report(
             (*at, "strength"),

@@ -50,7 +50,7 @@ def test_its_codec_and_generator_fit_its_axes_and_its_size(name: str):
         | dict(value.generator)
     )
     assert config.axes == len(value.axes)
-    assert config.unordered == (name == "point-cloud")
+    assert config.unordered == MODALITIES[name].facts.get("unordered", False) == (name == "point-cloud")
     entry = CODECS[str(value.codec["kind"])]
     stride = (4, 4) if "of" in value.codec else (int(entry.facts["stride"]),)
     whole = (1,) * (len(value.axes) - len(stride)) if "of" in value.codec else ()

@@ -117,6 +117,11 @@ NOT_MAKEABLE = {
         "duration: 2",
         "point-cloud has no `duration`; say points or size: [points] (`duration` is for video, audio, music)",
     ),
+    "neighbours of points": (
+        "point-cloud",
+        "points: 512, context_drop: 0.5",
+        "steps.first.context_drop: context_drop merges neighbours, and a point-cloud has no order; leave it out",
+    ),
     "points of a picture": ("image", "points: 9", "image has no `points`; say size: [height, width]"),
     "said twice": (
         "video",
