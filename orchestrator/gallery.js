@@ -13,7 +13,7 @@ for (const card of cards) {
   const facts = Object.entries(card.facts).map(([name, value]) => name + " " + value);
   card.text = [card.prompt, card.id, card.step, card.medium, ...facts].join(" \n ").toLocaleLowerCase();
 }
-const line = (card) => ["size", ...new Set(["guidance", "method", ...card.cell])].filter((name) => name in card.facts && card.facts[name] !== "none")
+const line = (card) => ["size", ...new Set(["guidance", ...card.cell])].filter((name) => name in card.facts)
   .map((name) => (name === "size" ? card.facts[name] : name + " " + card.facts[name])).join(" · ");
 const playing = new IntersectionObserver((seen) => {
   for (const entry of seen) {

@@ -11,6 +11,7 @@ from planning import write_model
 from orchestrator.__main__ import main
 from orchestrator.building import build_plan
 from orchestrator.errors import WorkflowError
+from orchestrator.executors.schedule import Place, Schedule, TaskGraph
 from orchestrator.placement import Placement
 from orchestrator.spec import read_workflow
 
@@ -58,6 +59,17 @@ def test_one_encoding_feeds_four_models_through_one_pool(media: Path):
         "wav": "audio",
         "ply": "point-cloud",
     }
+
+
+def test_the_four_branches_can_run_side_by_side(media: Path):
+    plan = build_plan(read_workflow(media), Placement(), hash_weights=False)
+    schedule: Schedule[list[object]] = Schedule(TaskGraph(plan, lambda task: [True] * 2), limit=40)
+    pools = [f"model:{name}" for name in plan.models]
+    assert schedule.has_ready("text:builtin")
+    assert not any(schedule.has_ready(pool) for pool in pools)
+    work, _ = schedule.next("text:builtin")
+    schedule.complete(work.task, [Place([], 0), Place([], 1)])
+    assert all(schedule.has_ready(pool) for pool in pools)
 
 
 def test_a_model_with_another_text_encoder_needs_its_own_encoding(media: Path, tmp_path: Path):
