@@ -59,7 +59,7 @@ def convert(request: Request) -> list[str]:
             case "bigvgan":
                 lines = _one(_of_kind(found, "bigvgan"), folder / "vocoder.safetensors")
             case _:
-                lines = _one(found, folder / "tensors.safetensors")
+                lines = _one([each for each in found if each.part.tensors], folder / "tensors.safetensors")
         notes = [f"{each.checkpoint.path.name}: {note}" for each in found for note in each.part.notes]
     return [f"{request.target}: {kind}", *lines, *notes]
 
@@ -71,7 +71,7 @@ def _open_all(request: Request) -> Iterator[list[Found]]:
         found = []
         for path in _files(request.source):
             checkpoint = stack.enter_context(opened(path, skip_objects=request.skip_objects))
-            found.append(Found(checkpoint, recognise(checkpoint.value, str(path), ema=request.ema)))
+            found.append(Found(checkpoint, recognise(checkpoint.value, ema=request.ema)))
         yield found
 
 
@@ -108,7 +108,7 @@ def _kind(request: Request, found: list[Found]) -> str:
         kind = "lumina-image"
     elif _of_kind(found, "bigvgan"):
         kind = "bigvgan"
-    elif request.kind == "auto" and len(found) == 1:
+    elif request.kind == "auto" and [each.part.kind for each in found] == ["tensors"]:
         kind = "tensors"
     else:
         raise CheckpointError(f"{request.source}: found {names}, none of which can be converted by itself")

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modalities.contracts import CheckpointError
 from modalities.weights.convert_values import PickledTensor
 
 TRANSFORMER = "model.diffusion_model."
@@ -29,8 +28,9 @@ Tensors = dict[str, PickledTensor]
 class Part:
     """Tensors of one file that belong together.
 
-    kind: lumina-audio-line (transformer, autoencoder and text of one training checkpoint), vae1d, bigvgan, next-dit or
-    tensors (any other). tensors: by the names that we write. notes: what was chosen and what was left out.
+    kind: lumina-audio-line (transformer, autoencoder and text of one training checkpoint), vae1d, bigvgan, next-dit,
+    tensors (any other) or nothing. tensors: by the names that we write; of a training checkpoint, the transformer's.
+    notes: what was chosen and what was left out. groups: the other tensors of a training checkpoint, by what they are.
     """
 
     kind: str
@@ -39,17 +39,15 @@ class Part:
     groups: Mapping[str, Tensors] = field(default_factory=dict)
 
 
-def recognise(value: Any, place: str, *, ema: bool = True) -> Part:
-    """What the saved value of a checkpoint is; CheckpointError when it holds no tensors under names.
+def recognise(value: Any, *, ema: bool = True) -> Part:
+    """What the saved value of a checkpoint is.
 
     ema: where averaged weights lie beside the last ones, take them.
     """
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{place}: holds a {type(value).__name__}, not tensors under names")
-    state, note = _state(value, ema=ema)
+    state, note = _state(value, ema=ema) if isinstance(value, dict) else ({}, "")
     tensors = {str(name): each for name, each in state.items() if isinstance(each, PickledTensor)}
     if not tensors:
-        raise CheckpointError(f"{place}: holds no tensors under names")
+        return Part(kind="nothing", tensors={}, notes=("holds no tensors under names",))
     notes = (note,) if note else ()
     if any(name.startswith(TRANSFORMER) for name in tensors):
         return _audio_line(tensors, notes, ema=ema)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, safe_open
+from safetensors import safe_open
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from modalities.codecs.vae1d import VAE1D
@@ -139,6 +140,17 @@ def test_a_vocoder_and_any_other_tensors(tmp_path: Path) -> None:
     converted(tmp_path / "x.bin", tmp_path / "plain")
     read = load_file(tmp_path / "plain" / "tensors.safetensors")
     assert (read["a"].shape, read["b"].dtype, float(read["b"])) == ((3, 2), torch.bfloat16, 2.0)
+
+
+def test_files_without_weights_are_passed_over_and_not_enough(tmp_path: Path) -> None:
+    source = save_music(tmp_path / "release")
+    torch.save({"epoch": 3}, source / "state.pt")
+    assert "state.pt: holds no tensors under names" in converted(source, tmp_path / "music")
+    with pytest.raises(CheckpointError, match=r"found state\.pt \(nothing\)"):
+        converted(source / "state.pt", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"empty: holds no file that ends in \.pth"):
+        converted(tmp_path / "empty", tmp_path / "out")
 
 
 def test_a_target_that_is_there_is_not_touched(tmp_path: Path) -> None:
