@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The instruments, drums and effects that the built-in audio model knows, and what they are called: data only.
 
 Languages, in the order of the columns: English, French, Spanish, German, Italian, Portuguese, Japanese, Chinese,

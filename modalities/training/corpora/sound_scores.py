@@ -116,11 +116,8 @@ def run_score(
     instrument: Instrument, root: int, mode: str, shape: str, direction: str, tempo: str, loudness: str
 ) -> Score:
     """A scale (five slow tones or eight fast ones) or an arpeggio (four slow tones, or the four twice, fast)."""
-    triad = (*TRIADS[mode], 12)
-    if shape == "scale":
-        steps = MODES[mode][:5] if tempo == "slow" else MODES[mode]
-    else:
-        steps = triad
+    scale = MODES[mode][:5] if tempo == "slow" else MODES[mode]
+    steps: tuple[int, ...] = scale if shape == "scale" else (*TRIADS[mode], 12)
     steps = steps if direction == "rising" else steps[::-1]
     steps = steps * 2 if shape == "arpeggio" and tempo == "fast" else steps
     pace = 1.72 / len(steps)

@@ -1,8 +1,8 @@
 """How the sounds of the built-in audio model are worded in each language: data only.
 
 `{i}` is the instrument, `{n}` a note with its octave, `{r}` the root of a chord or scale, `{q}` major or minor, `{g}` a
-register, `{x}` scale or arpeggio, `{d}` its direction, `{t}` its tempo, `{s}` what stands so far. Octaves are counted as in
-scientific pitch notation in every language: C4 is middle C, A4 has 440 Hz.
+register, `{x}` scale or arpeggio, `{d}` its direction, `{t}` its tempo, `{s}` what stands so far. Octaves are counted
+as in scientific pitch notation in every language: C4 is middle C, A4 has 440 Hz.
 """
 
 from __future__ import annotations
