@@ -6,9 +6,10 @@ Each prompt asks for one note on one instrument and gets one sound, from a seed 
 pitch is right when the median of YIN's (`heard.py`) is within a semitone of the note; the family when the classifier of
 `family_classifier.py`, trained in the same run, hears the family of the instrument. Both judges are first tried on
 clips of the corpus, as they are and through the codec (what a perfect model would score), and on sounds compared with
-other prompts (luck). 50 of the notes are also asked for in whole sentences, which count apart. No sound may be silent, clipped, or click at its ends. `--extrapolate` also makes sounds of 4 and
-8 seconds by every method. Writes benchmarks/results/audio_following-<date>.json and docs/audio.md with its pictures.
-`--check` makes the exit status 1 when a threshold is missed.
+other prompts (luck). 50 of the notes are also asked for in whole sentences, which count apart. No sound may be silent,
+clipped, or click at its ends. `--extrapolate` also makes sounds of 4 and 8 seconds by every method. Writes
+benchmarks/results/audio_following-<date>.json and docs/audio.md with its pictures. `--check` makes the exit status 1
+when a threshold is missed.
 """
 
 from __future__ import annotations

@@ -265,7 +265,7 @@ class BigVGAN(nn.Module):
 
     def encode(self, media: Tensor) -> Tensor:
         """Media `[B, 1, N]` to mels `[B, mels, N / hop]`; each sound by itself."""
-        return torch.cat([self.mel(one) for one in media.split(1)]) if len(media) else self.mel(media)
+        return torch.cat([self.mel(one) for one in torch.split(media, 1)]) if len(media) else self.mel(media)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents `[B, mels, T]` to media `[B, 1, T hop]` in -1..1; each sound by itself."""
@@ -275,7 +275,7 @@ class BigVGAN(nn.Module):
     def decode_mel(self, mels: Tensor) -> Tensor:
         """Log10 mels `[B, mels, T]`, not normalised, to samples `[B, 1, T hop]`; each sound by itself."""
         self._check(mels)
-        return torch.cat([self(one) for one in mels.float().split(1)])
+        return torch.cat([self(one) for one in torch.split(mels.float(), 1)])
 
     def _check(self, mels: Tensor) -> None:
         if mels.ndim != 3 or mels.shape[1] != self.channels or mels.shape[2] < 1:

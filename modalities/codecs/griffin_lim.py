@@ -18,7 +18,7 @@ def nonnegative_spectrum(mel: Tensor, filters: Tensor, steps: int) -> Tensor:
     The pseudo-inverse, made positive, then multiplicative steps that lower the squared error and keep every value
     positive (Lee and Seung, "Algorithms for non-negative matrix factorization", 2001, equation 4).
     """
-    x = (torch.linalg.pinv(filters.T) @ mel).clamp_min(1e-8)
+    x: Tensor = (torch.linalg.pinv(filters.T) @ mel).clamp_min(1e-8)
     wanted = filters @ mel
     both = filters @ filters.T
     for _ in range(steps):
@@ -85,7 +85,8 @@ def griffin_lim(magnitudes: Tensor, window: Tensor, hop: int, steps: int, moment
 
 def spectrum(samples: Tensor, window: Tensor, hop: int) -> Tensor:
     """Complex spectrum `[..., F, T]` of samples `[..., N]`, frames not centred."""
-    return torch.fft.rfft(samples.unfold(-1, len(window), hop) * window).transpose(-1, -2)
+    frames: Tensor = torch.fft.rfft(samples.unfold(-1, len(window), hop) * window)
+    return frames.transpose(-1, -2)
 
 
 def inverse(frames: Tensor, window: Tensor, hop: int, weight: Tensor) -> Tensor:

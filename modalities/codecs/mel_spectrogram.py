@@ -81,7 +81,8 @@ def config_from(kind: type[MelConfig], values: Mapping[str, Any]) -> Any:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"mel spectrogram: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return kind(**plain)
 
 
 class MelSpectrogram(nn.Module):
@@ -148,7 +149,7 @@ class MelGriffinLim(nn.Module):
 
     def encode(self, media: Tensor) -> Tensor:
         """Media `[B, 1, N]` to `[B, mels, N / hop]`, about unit variance; each sound by itself."""
-        return torch.cat([self.mel(one) for one in media.split(1)]) if len(media) else self.mel(media)
+        return torch.cat([self.mel(one) for one in torch.split(media, 1)]) if len(media) else self.mel(media)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents `[B, mels, T]` to media `[B, 1, T hop]` in -1..1, faded at both ends; each sound by itself."""

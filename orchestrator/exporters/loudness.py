@@ -62,7 +62,8 @@ def k_weighted(samples: Tensor, rate: float) -> Tensor:
     response = torch.ones_like(delay)
     for b, a in (shelf(rate), high_pass(rate)):
         response = response * (b[0] + b[1] * delay + b[2] * delay**2) / (a[0] + a[1] * delay + a[2] * delay**2)
-    return torch.fft.irfft(torch.fft.rfft(samples.double(), n=size) * response, n=size)[: len(samples)]
+    weighted: Tensor = torch.fft.irfft(torch.fft.rfft(samples.double(), n=size) * response, n=size)
+    return weighted[: len(samples)]
 
 
 Coefficients = tuple[tuple[float, float, float], tuple[float, float, float]]

@@ -65,7 +65,7 @@ def _mel(samples: Tensor, config: MelConfig) -> Tensor:
     whole = -(-max(len(samples), 2 * config.window) // config.hop) * config.hop
     padded = torch.nn.functional.pad(samples.float(), (0, whole - len(samples)))
     transform = MelSpectrogram(config)
-    found = 20 * transform(padded[None, None])[0, :, : -(-len(samples) // config.hop)]
+    found: Tensor = 20 * transform(padded[None, None])[0, :, : -(-len(samples) // config.hop)]
     is_empty = transform.filters.sum(dim=0) == 0
     last = torch.where(is_empty, -1, torch.arange(config.mels)).cummax(dim=0).values
     first = int((~is_empty).nonzero()[0])

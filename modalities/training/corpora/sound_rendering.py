@@ -53,7 +53,8 @@ class Renderer:
             peak = EFFECT_PEAK if score.kind == "effect" else PEAKS[score.loudness]
         samples[:FADE_IN] *= self._fade_in
         samples[-FADE_OUT:] *= self._fade_out
-        return samples * np.float32(peak / max(float(np.abs(samples).max()), 1e-6))
+        scaled: Samples = samples * np.float32(peak / max(float(np.abs(samples).max()), 1e-6))
+        return scaled
 
     @cached_property
     def _fade_in(self) -> Samples:
@@ -89,7 +90,8 @@ class Renderer:
         if count <= 0:
             return np.zeros(0, np.float32)
         stereo = np.frombuffer(bytes(self._synth.generate(count)), np.float32).reshape(-1, 2)
-        return stereo.mean(axis=1, dtype=np.float32)
+        mono: Samples = stereo.mean(axis=1, dtype=np.float32)
+        return mono
 
     def _silence(self, channel: int) -> None:
         """End every voice, and let the short fade of the ending pass."""
