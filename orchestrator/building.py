@@ -149,7 +149,14 @@ def _model_facts(model: PlannedModel, where: Placement, hash_weights: bool) -> d
         "native_size": list(description.native_size),
         "text_encoder": model.encoder_name,
         "codec": str(description.codec.get("kind")),
+        "parts": [str(description.text_encoder.get("kind")), *_codec_kinds(description.codec)],
     }
+
+
+def _codec_kinds(codec: Mapping[str, Any]) -> list[str]:
+    """The kind of a codec, and those of the codecs inside it."""
+    inner = codec.get("codec")
+    return [str(codec.get("kind")), *(_codec_kinds(inner) if isinstance(inner, Mapping) else [])]
 
 
 def _pools(steps: list[Step], spec: WorkflowSpec, where: Placement) -> dict[str, Pool]:

@@ -63,12 +63,12 @@ EXPORTERS: dict[str, Entry] = {
     "mp4": Entry(
         "orchestrator.exporters.video:write_mp4",
         "H.264 in yuv420p; plays everywhere",
-        {"modality": "video multi-view", "suffix": ".mp4", "options": "quality"},
+        {"modality": "video multi-view", "suffix": ".mp4", "options": "quality", "package": "av"},
     ),
     "webm": Entry(
         "orchestrator.exporters.video:write_webm",
         "VP9; plays in browsers",
-        {"modality": "video multi-view", "suffix": ".webm", "options": "quality"},
+        {"modality": "video multi-view", "suffix": ".webm", "options": "quality", "package": "av"},
     ),
     "gif": Entry(
         "orchestrator.exporters.video:write_gif",
@@ -98,17 +98,17 @@ EXPORTERS: dict[str, Entry] = {
     "wav": Entry(
         "orchestrator.exporters.audio:write_wav",
         "PCM of 16 bits or float32",
-        {"modality": "audio music", "suffix": ".wav", "options": "loudness peak samples"},
+        {"modality": "audio music", "suffix": ".wav", "options": "loudness peak samples", "package": "soundfile"},
     ),
     "flac": Entry(
         "orchestrator.exporters.audio:write_flac",
         "lossless and smaller",
-        {"modality": "audio music", "suffix": ".flac", "options": "loudness peak"},
+        {"modality": "audio music", "suffix": ".flac", "options": "loudness peak", "package": "soundfile"},
     ),
     "ogg": Entry(
         "orchestrator.exporters.audio:write_ogg",
         "Vorbis; lossy",
-        {"modality": "audio music", "suffix": ".ogg", "options": "loudness peak"},
+        {"modality": "audio music", "suffix": ".ogg", "options": "loudness peak", "package": "soundfile"},
     ),
     "spectrogram": Entry(
         "orchestrator.exporters.spectrogram:write_spectrogram",
@@ -138,7 +138,7 @@ EXPORTERS: dict[str, Entry] = {
     "mesh": Entry(
         "orchestrator.exporters.point_cloud:write_mesh",
         "a surface through the points as GLB",
-        {"modality": "point-cloud", "suffix": ".glb", "options": "method depth"},
+        {"modality": "point-cloud", "suffix": ".glb", "options": "method depth", "package": "open3d-cpu|open3d"},
     ),
     "still": Entry(
         "orchestrator.exporters.point_cloud:write_still",
@@ -152,7 +152,7 @@ EXPORTERS: dict[str, Entry] = {
     ),
 }
 """Facts: modality, what it can write (several with spaces between); suffix of its files; options that it takes; folder,
-when it writes a folder of files."""
+when it writes a folder of files; package, whose version decides its bytes."""
 
 
 def resolve(table: dict[str, Entry], name: str) -> object:

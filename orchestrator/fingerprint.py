@@ -8,12 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from orchestrator.catalog import EXPORTERS
 from orchestrator.plan import Prompt, Step
+from orchestrator.validation import cells_of, substitute
 
 FORMAT = "parhelion-fingerprint/1"
 PACKAGES = ("parhelion", "torch", "numpy", "tokenizers", "pillow")
-PACKAGES_OF_PARTS = {"huggingface": "transformers", "diffusers-vae": "diffusers"}
-"""Packages that only some text encoders and codecs use."""
+PACKAGES_OF_PARTS = {
+    "huggingface": "transformers",
+    "diffusers-vae": "diffusers",
+    "diffusers-video-vae": "diffusers",
+    "mel-griffin-lim": "torchaudio",
+    "bigvgan": "torchaudio",
+}
+"""Packages that only some text encoders and codecs use; those of formats are in their catalog."""
 
 
 def identity_of(
@@ -30,8 +38,10 @@ def identity_of(
     device: the kind, cpu or cuda: the two round differently. models: as in `Plan.models`; a model whose weights were
     not read is known by its source.
     """
-    used = {str(facts[part]).partition(":")[0] for facts in models.values() for part in ("text_encoder", "codec")}
+    steps = list(steps)
+    used = {part for facts in models.values() for part in facts["parts"]}
     packages = [*PACKAGES, *(package for kind, package in PACKAGES_OF_PARTS.items() if kind in used)]
+    packages += _packages_of_formats(steps, matrix)
     listed = canonical([[prompt.id, prompt.text] for prompt in prompts])
     return {
         "format": FORMAT,
@@ -41,7 +51,7 @@ def identity_of(
         "matrix": {axis: list(values) for axis, values in matrix.items()},
         "steps": {step.name: _step(step) for step in steps},
         "models": {name: _model(facts) for name, facts in models.items()},
-        "packages": {package: _version(package) for package in packages},
+        "packages": {package: _version(package) for package in dict.fromkeys(packages)},
     }
 
 
@@ -76,8 +86,24 @@ def _model(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in names}
 
 
+def _packages_of_formats(steps: Iterable[Step], matrix: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Packages that the formats of a workflow are written with."""
+    exports = [step for step in steps if step.stage == "export"]
+    names = [
+        str(substitute(step.options["format"]["name"], dict(cell)))
+        for step in exports
+        for cell in cells_of(step.axes, matrix)
+    ]
+    return [
+        str(EXPORTERS[name].facts["package"]) for name in dict.fromkeys(names) if "package" in EXPORTERS[name].facts
+    ]
+
+
 def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    """The version of a package; of several names for one (`open3d-cpu|open3d`), of the one that is installed."""
+    for name in package.split("|"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "not installed"

@@ -61,6 +61,12 @@ def test_one_encoding_feeds_four_models_through_one_pool(media: Path):
     }
 
 
+def test_the_packages_that_write_the_files_are_part_of_the_fingerprint(media: Path):
+    plan = build_plan(read_workflow(media), Placement(), hash_weights=False)
+    assert {"av", "soundfile"} <= set(plan.identity["packages"])
+    assert not [name for name in plan.identity["packages"] if name.startswith("open3d")]
+
+
 def test_the_four_branches_can_run_side_by_side(media: Path):
     plan = build_plan(read_workflow(media), Placement(), hash_weights=False)
     schedule: Schedule[list[object]] = Schedule(TaskGraph(plan, lambda task: [True] * 2), limit=40)
