@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from video_following import Prompt
 
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-EACH = 3
+EACH = 2
 """Prompts of each direction whose native clip is right, made longer and larger."""
 PLACING, STRENGTHS = "position-interpolation", (0.5, 0.7)
 """The method and the strengths that a stretched native clip is re-noised with."""
