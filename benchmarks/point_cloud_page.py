@@ -165,12 +165,12 @@ def _density(
         "prompt: two draws of one prompt differ even at equal density, so it never becomes 0. *To training* is the",
         "distance to the nearest training shape of the asked noun.",
         "",
-        "| points | method | prompts | Chamfer | to training | noun kept | colour kept | s a cloud |",
-        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| points | method | prompts | steps | Chamfer | to training | noun kept | colour kept | s a cloud |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {row['points']} | {row['method']} | {row['prompts']} | {row['chamfer']:.3f} | {row['to_training']:.3f} "
-        f"| {_percent(row['noun'])} | {_percent(row['colour'])} | {row['seconds']:g} |"
+        f"| {row['points']} | {row['method']} | {row['prompts']} | {row['steps']} | {row['chamfer']:.3f} "
+        f"| {row['to_training']:.3f} | {_percent(row['noun'])} | {_percent(row['colour'])} | {row['seconds']:g} |"
         for row in results["density"]
     ]
     shown = ", ".join(f'"{prompt.text}"' for prompt in prompts)
@@ -178,8 +178,7 @@ def _density(
         [
             *lines,
             "",
-            f"More than 1,024 points are made with at most {results['dense_steps']} steps. The model's default is",
-            f"`{results['default_method']}`.",
+            f"The model's default is `{results['default_method']}`.",
             "",
             f"Left to right {', '.join(str(size) for size in sizes)} points; from above: {shown}.",
             "",
