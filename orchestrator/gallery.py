@@ -90,7 +90,7 @@ def write_gallery(
                 continue
             cards[key] = _card(row, step)
         if key in cards:
-            cards[key]["files"].append(_file(row))
+            cards[key]["files"].append(_file(row, folder))
     is_grouped = len({step.media for step in exports.values()}) > 1
     if is_grouped:
         first = {card["prompt_id"]: n for n, card in reversed(list(enumerate(cards.values())))}
@@ -136,10 +136,14 @@ def _card(row: Mapping[str, Any], step: Exported) -> dict[str, Any]:
     }
 
 
-def _file(row: Mapping[str, Any]) -> dict[str, str]:
-    file = str(row["file"])
-    kind = "link" if "files" in row else _KINDS.get(Path(file).suffix, "link")
-    return {"step": str(row["step"]), "file": quote(file), "kind": kind, "path": file}
+def _file(row: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """What a row names, and the path of what is shown of it: of a folder, its first picture."""
+    file = shown = str(row["file"])
+    if "files" in row:
+        inside = sorted(path.name for path in (folder / file).glob("*.png"))
+        shown = f"{file}/{inside[0]}" if inside else file
+    kind = _KINDS.get(Path(shown).suffix, "link")
+    return {"step": str(row["step"]), "name": file, "file": quote(file), "kind": kind, "path": shown}
 
 
 def _show(card: dict[str, Any], folder: Path, previews: Previews) -> None:
@@ -150,12 +154,12 @@ def _show(card: dict[str, Any], folder: Path, previews: Previews) -> None:
     path = folder / main["path"]
     embed = {"picture": previews.picture, "video": previews.whole, "sound": previews.whole, "points": previews.points}
     small = embed[main["kind"]](path) if main["kind"] in embed else ""
-    card |= {"kind": main["kind"], "file": main["file"], "step": main["step"], "small": small}
+    card |= {"kind": main["kind"], "file": quote(main["path"]), "step": main["step"], "small": small}
     if main["kind"] == "points" and not small:
         card["kind"] = "link"
     if beside is not None:
-        card["picture"] = {"file": beside["file"], "small": previews.picture(folder / beside["path"])}
-    card["files"] = [{"step": each["step"], "file": each["file"], "name": each["path"]} for each in files]
+        card["picture"] = {"file": quote(beside["path"]), "small": previews.picture(folder / beside["path"])}
+    card["files"] = [{name: each[name] for name in ("step", "file", "name")} for each in files]
 
 
 def _shown(value: Any) -> str:

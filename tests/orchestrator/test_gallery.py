@@ -165,12 +165,14 @@ def test_what_is_large_is_read_from_media_or_linked(tmp_path: Path):
     (tmp_path / "media" / "broken.ply").write_bytes(b"ply\nformat ascii 1.0\nelement vertex 9\nend_header\n1 2")
     broken = {**rows[4], "file": "media/broken.ply"}
     frames = {**rows[1], "step": "files", "file": "media/all", "files": 4}
+    (tmp_path / "media" / "all").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "media" / "all" / "0000.png")
     data = data_of(write_gallery(tmp_path, "t", EXPORTS, [many, broken, frames], []).read_text(encoding="utf-8"))
-    kinds = {card["file"]: (card["kind"], card["small"]) for card in data["cards"]}
+    kinds = {card["file"]: (card["kind"], card["small"][:10]) for card in data["cards"]}
     assert kinds == {
         "media/x.mp4": ("video", ""),
         "media/broken.ply": ("link", ""),
-        "media/all": ("link", ""),
+        "media/all/0000.png": ("picture", "data:image"),
     }
 
 
