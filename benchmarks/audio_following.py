@@ -6,8 +6,8 @@ Each prompt asks for one note on one instrument and gets one sound, from a seed 
 pitch is right when the median of YIN's (`heard.py`) is within a semitone of the note; the family when the classifier of
 `family_classifier.py`, trained in the same run, hears the family of the instrument. Both judges are first tried on
 clips of the corpus, as they are and through the codec (what a perfect model would score), and on sounds compared with
-other prompts (luck). 50 of the notes are also asked for in whole sentences, which count apart. No sound may be silent,
-clipped, or click at its ends. `--extrapolate` also makes sounds of 4 and 8 seconds by every method. Writes
+other prompts (luck). The 100 are worded like training captions; 100 more in free wordings count apart. No sound may be
+silent, clipped, or click at its ends. `--extrapolate` also makes sounds of 4 and 8 seconds by every method. Writes
 benchmarks/results/audio_following-<date>.json and docs/audio.md with its pictures. `--check` makes the exit status 1
 when a threshold is missed.
 """
@@ -47,7 +47,7 @@ HELD_NOTES = 600
 class Prompt:
     """A prompt, the instrument (a key of the corpus) and the MIDI number of the note that it asks for.
 
-    form: short (the 100) or sentence.
+    form: caption (the 100: wordings of the training captions, though none of them was one) or free (other wordings).
     """
 
     id: str
@@ -143,7 +143,7 @@ def judged(prompts: Sequence[Prompt], sounds: Tensor, judge: FamilyClassifier) -
 def as_prompts(scores: Sequence[Score]) -> list[Prompt]:
     """Prompts that ask for exactly what scores hold."""
     return [
-        Prompt(id=str(i), language="-", form="short", instrument=score.subject, note=score.note, text="")
+        Prompt(id=str(i), language="-", form="caption", instrument=score.subject, note=score.note, text="")
         for i, score in enumerate(scores)
     ]
 
@@ -181,7 +181,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     held = summary(judged(asked, real, judge))
     coded = summary(judged(asked[::3], through_codec(model, real[::3]), judge))
     keys = {instrument.key: instrument for instrument in INSTRUMENTS}
-    asking = [prompt for prompt in prompts if prompt.form == "short"]
+    asking = [prompt for prompt in prompts if prompt.form == "caption"]
     ideal = render([note_score(keys[prompt.instrument], prompt.note, "") for prompt in asking], renderer)
     ideal_coded = summary(judged(asking, through_codec(model, ideal), judge))
     print(f"real clips: pitch {held['pitch']:.1%}, family {held['family']:.1%}", flush=True)
@@ -193,7 +193,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     sounds = play(model, latents)
     seconds = time.process_time() - began
     rows = judged(prompts, sounds, judge)
-    short = [row for row in rows if row.form == "short"]
+    worded = [row for row in rows if row.form == "caption"]
     languages = list(dict.fromkeys(prompt.language for prompt in prompts))
     results: dict[str, Any] = {
         "model": arguments.model,
@@ -201,17 +201,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "options": asdict(options),
         "seconds": round(seconds, 1),
         "thresholds": THRESHOLDS,
-        "overall": summary(short),
-        "languages": {name: summary([row for row in short if row.language == name]) for name in languages},
-        "sentences": summary([row for row in rows if row.form == "sentence"]),
+        "overall": summary(worded),
+        "languages": {name: summary([row for row in worded if row.language == name]) for name in languages},
+        "free": summary([row for row in rows if row.form == "free"]),
         "real": held,
         "codec": coded,
         "ideal": ideal_coded,
-        "luck": luck(short),
+        "luck": luck(worded),
         "outcomes": [asdict(row) for row in rows],
     }
     if arguments.extrapolate:
-        results["extrapolation"] = extrapolations(model, prompts, short, latents, options, judge)
+        results["extrapolation"] = extrapolations(model, prompts, worded, latents, options, judge)
     path = write_results("audio_following", results)
     if not arguments.no_page:
         write_page(results, sounds, ROOT / "docs", path)
@@ -240,7 +240,7 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = measure(arguments)
-    for name, row in {**results["languages"], **{k: results[k] for k in ("sentences", "overall")}}.items():
+    for name, row in {**results["languages"], **{k: results[k] for k in ("free", "overall")}}.items():
         print(f"{name:9s} pitch {row['pitch']:6.1%}  any octave {row['octaves']:6.1%}  family {row['family']:6.1%}")
     faults = missed(results)
     print("\n".join(f"missed: {fault}" for fault in faults) or "every threshold is reached")

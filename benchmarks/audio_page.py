@@ -22,7 +22,7 @@ def write_page(results: Mapping[str, Any], sounds: Tensor, docs: Path, source: P
     """Write docs/audio.md and docs/pictures/audio/."""
     folder = docs / "pictures" / "audio"
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [row for row in results["outcomes"] if row["form"] == "short"]
+    rows = [row for row in results["outcomes"] if row["form"] == "caption"]
     shown = [(i * len(rows)) // SHOWN for i in range(SHOWN)]
     for i in shown:
         save_spectrogram(sounds[i], folder / f"{rows[i]['id']}.webp")
@@ -62,10 +62,9 @@ Written by `python benchmarks/audio_following.py --extrapolate`; the numbers are
 `benchmarks/results/{source.name}`. Do not edit.
 
 {overall["prompts"]} prompts in {len(results["languages"])} languages each ask for one note on one instrument. They are
-`benchmarks/prompts/audio_following.csv`; none is a training caption, and their sentences are built otherwise. Each
-gets one sound of two seconds, from a seed that follows from its id: nothing was chosen by hand. Half of them are also
-asked as whole sentences ("Play me the note D sharp 4 on a piano"), which the model has seen nothing like; these are
-counted apart.
+`benchmarks/prompts/audio_following.csv`; they are worded like training captions, but none is one. Each gets one sound
+of two seconds, from a seed that follows from its id: nothing was chosen by hand. 100 more prompts ask for the same notes
+in free wordings ("Play me the note D sharp 4 on a piano"), which the model has seen nothing like; they count apart.
 
 **{_percent(overall["pitch"])} have the pitch that was asked for**, within a semitone (wanted:
 {limits["pitch"]:.0%}; luck with the same sounds: {_percent(luck["pitch"])}), and
@@ -84,7 +83,7 @@ for all, the vocoder (Griffin-Lim) included.
 def _tables(results: Mapping[str, Any]) -> str:
     lines = [_line(LANGUAGES.get(name, name), row) for name, row in results["languages"].items()]
     lines.append(_line("**all**", results["overall"]))
-    lines.append(_line("the same in whole sentences", results["sentences"]))
+    lines.append(_line("free wordings", results["free"]))
     return f"""## By language
 
 {HEAD}{chr(10).join(lines)}
