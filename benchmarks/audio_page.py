@@ -63,8 +63,9 @@ Written by `python benchmarks/audio_following.py --extrapolate`; the numbers are
 
 {overall["prompts"]} prompts in {len(results["languages"])} languages each ask for one note on one instrument. They are
 `benchmarks/prompts/audio_following.csv`; they are worded like training captions, but none is one. Each gets one sound
-of two seconds, from a seed that follows from its id: nothing was chosen by hand. 100 more prompts ask for the same notes
-in free wordings ("Play me the note D sharp 4 on a piano"), which the model has seen nothing like; they count apart.
+of two seconds, from a seed that follows from its id: nothing was chosen by hand. 100 more prompts ask for the same
+notes in free wordings ("Play me the note D sharp 4 on a piano"), which the model has seen nothing like; they count
+apart.
 
 **{_percent(overall["pitch"])} have the pitch that was asked for**, within a semitone (wanted:
 {limits["pitch"]:.0%}; luck with the same sounds: {_percent(luck["pitch"])}), and
