@@ -18,11 +18,12 @@ class Entry:
     Facts by table. modality: axes (their names), channels (of the media), default and largest (size, one number an
     axis), rate (units of the first axis a second), unordered (a set, without neighbours), and what differs from the
     defaults of `GenerateOptions`: steps, schedule, guidance, method, proportional_attention. sampler: evaluations (of
-    the network, for a step), order,
-    options (names it takes, separated by spaces). schedule: options. generator: cost (the module that counts
-    parameters, FLOPs and bytes). codec: stride, lead (units at the start of each axis that are cells of their own),
+    the network, for a step), order, options (names it takes, separated by spaces), stochastic, adaptive, by_rows (also
+    evaluates some samples of a batch), k (default of that option: a step costs 2 - 1 / k on average, the last one 1).
+    schedule: options. generator: cost (the module that counts parameters, FLOPs and bytes). codec: stride, lead (units
+    at the start of each axis that are cells of their own),
     weights (whether it has a file of them in a model folder), decode_bytes (memory of decoding one media value).
-    text encoder: longest_prompt (characters).
+    text encoder: longest_prompt (characters). objective: directions (takes more noise), twice (differentiates twice).
     """
 
     target: str
@@ -100,6 +101,11 @@ SAMPLERS: dict[str, Entry] = {
         "modalities.flow.samplers:euler_maruyama",
         "the reverse SDE; draws noise at every step",
         {"evaluations": 1, "order": 1, "stochastic": True, "options": "diffusion scale"},
+    ),
+    "poisson-midpoint": Entry(
+        "modalities.flow.poisson_midpoint:poisson_midpoint",
+        "K small steps of the reverse SDE a step, for two evaluations on average",
+        {"evaluations": 2, "order": 1, "stochastic": True, "by_rows": True, "k": 16, "options": "k diffusion scale"},
     ),
 }
 
@@ -220,6 +226,29 @@ TEXT_ENCODERS: dict[str, Entry] = {
 OBJECTIVES: dict[str, Entry] = {
     "rectified-flow": Entry(
         "modalities.training.objectives:rectified_flow", "velocity along straight paths, mean squared"
+    ),
+    "denoising": Entry(
+        "modalities.training.score_matching:denoising", "denoising score matching: rectified flow with other weights"
+    ),
+    "sliced": Entry(
+        "modalities.training.score_matching:sliced",
+        "sliced score matching; differentiates the network twice",
+        {"directions": True, "twice": True},
+    ),
+    "finite-difference-sliced": Entry(
+        "modalities.training.score_matching:finite_difference_sliced",
+        "sliced score matching by finite differences; two evaluations",
+        {"directions": True},
+    ),
+    "lcss": Entry(
+        "modalities.training.score_matching:lcss",
+        "local curvature smoothing with Stein's identity; two evaluations, no Jacobian",
+        {"directions": True},
+    ),
+    "rectified-flow-lcss": Entry(
+        "modalities.training.score_matching:rectified_flow_lcss",
+        "rectified flow, and LCSS beside it for what is near the data; three evaluations",
+        {"directions": True},
     ),
 }
 

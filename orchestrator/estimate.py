@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 from modalities.catalog import CODECS, SAMPLERS
@@ -210,14 +210,22 @@ def _media_size(plan: Plan, step: Step, cell: Mapping[str, Any]) -> list[int]:
 
 
 def _evaluations(options: Mapping[str, Any]) -> int:
-    """Network evaluations of one sample; where guidance acts, the prompt and its negative count as two."""
-    entry = SAMPLERS.get(str(options["sampler"]["name"]))
-    per_step = int(entry.facts["evaluations"]) if entry else 1
+    """Network evaluations of one sample, expected ones rounded up; with guidance, prompt and negative are two."""
     times = _grid(options)
+    per_step = _evaluations_of_steps(options["sampler"], len(times))
     guidance = options["guidance"]
     first, last = guidance.get("interval", (0.0, 1.0))
     is_guided = float(guidance["scale"]) != 1
-    return sum(per_step * (2 if is_guided and first <= t <= last else 1) for t in times)
+    return ceil(sum(n * (2 if is_guided and first <= t <= last else 1) for n, t in zip(per_step, times, strict=True)))
+
+
+def _evaluations_of_steps(sampler: Mapping[str, Any], steps: int) -> list[float]:
+    """Evaluations of each step; of the Poisson midpoint method, the expected ones."""
+    entry = SAMPLERS.get(str(sampler["name"]))
+    facts = entry.facts if entry else {}
+    if "k" in facts:
+        return [2 - 1 / int(sampler.get("k", facts["k"]))] * (steps - 1) + [1.0]
+    return [int(facts.get("evaluations", 1))] * steps
 
 
 def _grid(options: Mapping[str, Any]) -> list[float]:

@@ -27,9 +27,12 @@ class SamplerSettings(Settings):
     atol: Positive | None = Field(default=None, description="dopri5: absolute tolerance")
     max_steps: int | None = Field(default=None, ge=1, description="dopri5: most trial steps")
     diffusion: Literal["decreasing", "middle", "memoryless"] | None = Field(
-        default=None, description="euler-maruyama: how much noise at which time"
+        default=None, description="euler-maruyama, poisson-midpoint: how much noise at which time"
     )
-    scale: Annotated[float, Field(ge=0)] | None = Field(default=None, description="euler-maruyama: amount of noise")
+    scale: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="euler-maruyama, poisson-midpoint: amount of noise"
+    )
+    k: int | None = Field(default=None, ge=1, le=1000, description="poisson-midpoint: small steps in each; default 16")
 
 
 class ScheduleSettings(Settings):

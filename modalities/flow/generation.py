@@ -123,6 +123,8 @@ def integrate(rows: Rows, x: Tensor, ts: Tensor, noise: Callable[[], Tensor], op
     out: Tensor
     if facts.get("stochastic"):
         arguments["noise"] = noise
+    if facts.get("by_rows"):
+        arguments["rows"] = rows
     if facts.get("adaptive"):
         out = one_by_one(sampler, [rows([i]) for i in range(x.shape[0])], x, ts, **arguments)
     else:

@@ -40,56 +40,56 @@ def one_by_one(sampler: Sampler, velocities: Sequence[Velocity], x: Tensor, ts: 
 
 def euler(velocity: Velocity, x: Tensor, ts: Tensor, *, callback: Callback | None = None) -> Tensor:
     """Order 1: x' = x + h v(x, t)."""
-    for step, t, t_next in _steps(ts):
+    for step, t, t_next in grid_steps(ts):
         x = x + (t_next - t) * velocity(x, t)
-        _report(callback, step, t_next, x)
+        report(callback, step, t_next, x)
     return x
 
 
 def midpoint(velocity: Velocity, x: Tensor, ts: Tensor, *, callback: Callback | None = None) -> Tensor:
     """Order 2: the velocity at the arithmetic middle of the step, reached by half an Euler step."""
-    for step, t, t_next in _steps(ts):
+    for step, t, t_next in grid_steps(ts):
         h = t_next - t
         half = x + (h / 2) * velocity(x, t)
         x = x + h * velocity(half, t + h / 2)
-        _report(callback, step, t_next, x)
+        report(callback, step, t_next, x)
     return x
 
 
 def heun(velocity: Velocity, x: Tensor, ts: Tensor, *, callback: Callback | None = None) -> Tensor:
     """Order 2: the mean of the velocities at both ends of the step (explicit trapezoidal rule)."""
-    for step, t, t_next in _steps(ts):
+    for step, t, t_next in grid_steps(ts):
         h = t_next - t
         k1 = velocity(x, t)
         k2 = velocity(x + h * k1, t_next)
         x = x + (h / 2) * (k1 + k2)
-        _report(callback, step, t_next, x)
+        report(callback, step, t_next, x)
     return x
 
 
 def rk4(velocity: Velocity, x: Tensor, ts: Tensor, *, callback: Callback | None = None) -> Tensor:
     """Order 4: the classic Runge-Kutta tableau (Kutta 1901), nodes 0, 1/2, 1/2, 1 and weights 1, 2, 2, 1 over 6."""
-    for step, t, t_next in _steps(ts):
+    for step, t, t_next in grid_steps(ts):
         h = t_next - t
         k1 = velocity(x, t)
         k2 = velocity(x + (h / 2) * k1, t + h / 2)
         k3 = velocity(x + (h / 2) * k2, t + h / 2)
         k4 = velocity(x + h * k3, t_next)
         x = x + (h / 6) * (k1 + 2 * k2 + 2 * k3 + k4)
-        _report(callback, step, t_next, x)
+        report(callback, step, t_next, x)
     return x
 
 
 def rk4_38(velocity: Velocity, x: Tensor, ts: Tensor, *, callback: Callback | None = None) -> Tensor:
     """Order 4: Kutta's 3/8 rule, nodes 0, 1/3, 2/3, 1 and weights 1, 3, 3, 1 over 8. torchdiffeq calls this `rk4`."""
-    for step, t, t_next in _steps(ts):
+    for step, t, t_next in grid_steps(ts):
         h = t_next - t
         k1 = velocity(x, t)
         k2 = velocity(x + (h / 3) * k1, t + h / 3)
         k3 = velocity(x + h * (k2 - k1 / 3), t + 2 * h / 3)
         k4 = velocity(x + h * (k1 - k2 + k3), t_next)
         x = x + (h / 8) * (k1 + 3 * k2 + 3 * k3 + k4)
-        _report(callback, step, t_next, x)
+        report(callback, step, t_next, x)
     return x
 
 
@@ -131,7 +131,7 @@ def dopri5(
         raise ValueError(f"dopri5 fits its steps to one sample; got a batch of {x.shape[0]} (see one_by_one)")
     if not (rtol >= 0 and atol > 0):
         raise ValueError(f"dopri5 needs rtol >= 0 and atol > 0; got {rtol} and {atol}")
-    first, *_ = _steps(ts)
+    first, *_ = grid_steps(ts)
     t, end, h = float(ts[0]), float(ts[-1]), float(first[2] - first[1])
     k1, last_error, accepted = velocity(x, ts[0]), 1.0, 0
     for _trial in range(int(max_steps)):
@@ -144,7 +144,7 @@ def dopri5(
             h = (t_next - t) * max(0.2, 0.9 * error**-0.2)
             continue
         x, k1, t = proposal, k7, t_next
-        _report(callback, accepted, ts.new_tensor(t), x)
+        report(callback, accepted, ts.new_tensor(t), x)
         accepted += 1
         if reaches_end:
             return x
@@ -177,7 +177,7 @@ def dpm_solver_pp_2m(velocity: Velocity, x: Tensor, ts: Tensor, *, callback: Cal
     """
     before: Tensor | None = None
     lambda_before = -math.inf
-    for step, t, t_next in _steps(ts):
+    for step, t, t_next in grid_steps(ts):
         data = x + (1 - t) * velocity(x, t)
         here, there = _log_ratio(t), _log_ratio(t_next)
         carried = data
@@ -185,7 +185,7 @@ def dpm_solver_pp_2m(velocity: Velocity, x: Tensor, ts: Tensor, *, callback: Cal
             carried = data + (there - here) / (2 * (here - lambda_before)) * (data - before)
         x = ((1 - t_next) / (1 - t)) * x + ((t_next - t) / (1 - t)) * carried
         before, lambda_before = data, here
-        _report(callback, step, t_next, x)
+        report(callback, step, t_next, x)
     return x
 
 
@@ -215,7 +215,7 @@ def euler_maruyama(
         raise ValueError(f"unknown diffusion `{diffusion}`; known: decreasing, memoryless, middle")
     if not (math.isfinite(scale) and scale >= 0):
         raise ValueError(f"scale must be at least 0; got {scale}")
-    for step, t, t_next in _steps(ts):
+    for step, t, t_next in grid_steps(ts):
         h, v = t_next - t, velocity(x, t)
         if float(t_next) >= 1:
             x = x + h * v
@@ -224,11 +224,11 @@ def euler_maruyama(
         else:
             rate = {"decreasing": scale + 0 * t, "middle": scale * t, "memoryless": 1 / t}[diffusion]
             x = x + h * (v + rate * (t * v - x)) + torch.sqrt(2 * rate * (1 - t) * h) * noise()
-        _report(callback, step, t_next, x)
+        report(callback, step, t_next, x)
     return x
 
 
-def _steps(ts: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+def grid_steps(ts: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Number, start and end of each step of a grid; ValueError unless it is one-dimensional and rises."""
     if ts.ndim != 1 or len(ts) < 2 or not bool((ts[1:] > ts[:-1]).all()):
         raise ValueError("a time grid needs at least two times, each later than the one before")
@@ -241,6 +241,7 @@ def _log_ratio(t: Tensor) -> float:
     return -math.inf if value <= 0 else math.inf if value >= 1 else math.log(value / (1 - value))
 
 
-def _report(callback: Callback | None, step: int, t: Tensor, x: Tensor) -> None:
+def report(callback: Callback | None, step: int, t: Tensor, x: Tensor) -> None:
+    """Tell the callback of a finished step, if there is one."""
     if callback is not None:
         callback(step, t, x)

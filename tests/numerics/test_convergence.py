@@ -84,7 +84,8 @@ def test_straight_flow_is_exact_on_every_grid(name, schedule):
     x0, x1 = torch.randn(2, 1, 5, dtype=torch.float64, generator=generator)
     sampler, facts = catalog.resolve("sampler", name), catalog.SAMPLERS[name].facts
     # Diffusion off: with noise the flow is no longer one straight line.
-    options = {"noise": lambda: torch.zeros_like(x0), "scale": 0.0} if facts.get("stochastic") else {}
+    off = {"noise": lambda: torch.zeros_like(x0), "diffusion": "decreasing", "scale": 0.0}
+    options = off if facts.get("stochastic") else {}
     result = sampler(lambda x, t: x1 - x0, x0, catalog.resolve("schedule", schedule)(5), **options)
     torch.testing.assert_close(result, x1, rtol=0, atol=1e-12)
 

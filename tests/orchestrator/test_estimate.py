@@ -35,6 +35,8 @@ def estimated(read):
         ("", 10 * 2 * 2),
         ("sampler: euler", 10 * 2),
         ("sampler: rk4", 10 * 4 * 2),
+        ("sampler: poisson-midpoint", 37),  # 2 (9 (2 - 1/16) + 1) = 36.875
+        ("sampler: {name: poisson-midpoint, k: 2}", 29),
         ("guidance: 1", 10 * 2),
         ("guidance: {scale: 4, interval: [0, 0.45]}", 2 * (5 * 2 + 5)),
         ("schedule: {name: shifted, shift: 1}", 40),

@@ -90,7 +90,7 @@ def test_options_in_the_catalog_are_those_of_the_functions(table, entries):
 
     from modalities.catalog import resolve
 
-    supplied = {"callback", "noise", "tokens", "trained_tokens"}
+    supplied = {"callback", "noise", "rows", "tokens", "trained_tokens"}
     for name, entry in entries.items():
         parameters = inspect.signature(resolve(table, name)).parameters.values()
         own = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} - supplied

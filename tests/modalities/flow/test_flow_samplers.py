@@ -7,6 +7,7 @@ import torch
 
 from modalities import catalog
 from modalities.flow import samplers, schedules
+from modalities.flow.poisson_midpoint import overdamped, poisson_midpoint, reverse_diffusion
 
 NAMES = sorted(catalog.SAMPLERS)
 
@@ -127,3 +128,42 @@ def test_euler_maruyama_options():
         samplers.euler_maruyama(velocity, x, schedules.uniform(4), noise=lambda: x, diffusion="constant")
     with pytest.raises(ValueError, match="scale"):
         samplers.euler_maruyama(velocity, x, schedules.uniform(4), noise=lambda: x, scale=-1.0)
+
+
+def test_poisson_midpoint_evaluates_the_chosen_samples_alone():
+    """N steps cost (N - 1) (2 - 1/K) + 1 evaluations of a sample on average; rows are asked for by number."""
+    count, steps, k, seen = 600, 5, 8, []
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 9, generator=source)
+
+    def rows(chosen):
+        assert sorted(set(chosen)) == list(chosen)
+        seen.append(len(chosen))
+        return lambda x, t: velocity(x, t) + torch.tensor(chosen)[:, None] / count
+
+    whole = rows(range(count))
+    result = poisson_midpoint(
+        lambda x, t: (seen.append(len(x)), whole(x, t))[1],
+        x,
+        schedules.uniform(steps),
+        noise=lambda: torch.randn(count, 9, generator=source),
+        rows=rows,
+        k=k,
+    )
+    assert torch.isfinite(result).all()
+    assert sum(seen[1:]) / count == pytest.approx((steps - 1) * (2 - 1 / k) + 1, abs=0.2)
+
+
+def test_poisson_midpoint_options():
+    x = torch.ones(1, 2)
+    for name, options in {
+        "k must be a whole number": {"k": 0},
+        "unknown diffusion `none`": {"diffusion": "none"},
+        "scale must be at least 0": {"scale": -1.0},
+    }.items():
+        with pytest.raises(ValueError, match=name):
+            poisson_midpoint(velocity, x, schedules.uniform(4), noise=lambda: x, **options)
+    with pytest.raises(ValueError, match="step must be more than 0"):
+        overdamped(lambda x: -x, x, step=0.0, blocks=1, k=4, noise=lambda: x)
+    with pytest.raises(ValueError, match="alpha-bar"):
+        reverse_diffusion(lambda x, level: x, x, torch.tensor([0.5, 0.6]), k=4, noise=lambda: x)
