@@ -82,6 +82,7 @@ def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
 
 def generator_task(training: GeneratorTraining, device: torch.device, compiled: bool) -> GeneratorTask:
     """The task of a generator's training file, with its pool read or, the first time, computed."""
+    objective, directions = _objective(training.objective, device, compiled)
     codec = codec_source(training.codec_or_default)
     decoder, encoder, modality = codec.load(device), text_encoder(training.text_encoder), training.kind
     source, workers = pool_source(training)
@@ -108,7 +109,8 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
         pool=pool,
         preview=partial(previews, codec=decoder, axes=modality.axes),
         probe=Probe(conditioning=encoder.encode(training.probe or ["🍎"]), negative=encoder.encode([""])),
-        objective=_objective(training.objective),
+        objective=objective,
+        directions=directions,
         export_with=export,
         seed=training.seed,
         batch=training.loop.batch,
@@ -176,8 +178,19 @@ def read_codec(folder: Path, device: torch.device | str) -> ImageAutoencoder:
     return codec
 
 
-def _objective(name: str) -> Objective:
+def _objective(name: str, device: torch.device, compiled: bool) -> tuple[Objective, bool]:
+    """The function behind a name, and whether it takes directions; ValueError when it cannot train this network."""
     try:
-        return cast(Objective, catalog.resolve("objective", name))
+        found = cast(Objective, catalog.resolve("objective", name))
     except KeyError as error:
         raise ValueError(error.args[0]) from None
+    entry = catalog.OBJECTIVES.get(name)
+    facts = entry.facts if entry else {}
+    if facts.get("twice") and (compiled or device.type != "cpu"):
+        what = "a compiled network" if compiled else f"the fused attention of {device.type}"
+        others = [other for other, entry in catalog.OBJECTIVES.items() if not entry.facts.get("twice")]
+        raise ValueError(
+            f"objective `{name}` differentiates the network twice, which {what} cannot; train on the CPU without "
+            f"compile, or choose {', '.join(others)}"
+        )
+    return found, bool(facts.get("directions"))

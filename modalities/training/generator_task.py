@@ -21,7 +21,8 @@ from modalities.training.order import batch_indices, step_generator
 from modalities.training.pool import Pool
 from modalities.training.sheets import save_sheet
 
-Objective = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor, Tensor], Tensor]
+Objective = Callable[..., Tensor]
+"""See `modalities.training.objectives`; one with `directions` takes more standard normal numbers by that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,9 @@ class GeneratorTask:
     preview: latents to pictures `[N, 3, H, W]`. columns: pictures side by side on a sheet. times: distribution of
     training times. drop: part of the captions replaced by the empty prompt, which gives guidance its unconditional
     half. text_tokens: length that conditionings are padded or cut to, so that shapes never change. coupling: how noise
-    is paired with latents. points: of a cloud, so many points are drawn for each step; 0 for all. compile: compile each
-    block (the blocks share one compilation). export_with: writes the finished model folder.
+    is paired with latents. directions: whether the objective takes them. points: of a cloud, so many points are drawn
+    for each step; 0 for all. compile: compile each block (the blocks share one compilation). export_with: writes the
+    finished model folder.
     """
 
     config: NextDiTConfig
@@ -58,6 +60,7 @@ class GeneratorTask:
     drop: float = 0.1
     text_tokens: int = 24
     coupling: str = "none"
+    directions: bool = False
     points: int = 0
     columns: int = 12
     compile: bool = False
@@ -92,6 +95,9 @@ class GeneratorTask:
         times = TIMES[self.times](self.batch, source).to(self.device)
         noise = torch.randn(latents.shape, generator=source)
         noise = COUPLINGS[self.coupling](noise, latents, self.config.coordinates).to(self.device)
+        more = {}
+        if self.directions:
+            more["directions"] = torch.randn(latents.shape, generator=source).to(self.device)
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
             text = self.module.prepare(conditioning.tokens, conditioning.mask)
@@ -99,10 +105,10 @@ class GeneratorTask:
             return velocity
 
         if not self._on_cpu:
-            return self.objective(predict, latents.to(self.device), times, noise)
+            return self.objective(predict, latents.to(self.device), times, noise, **more)
         # The CPU's fused attention is no faster at 63 to 96 tokens and slower beyond (docs/training.md).
         with sdpa_kernel(SDPBackend.MATH):
-            return self.objective(predict, latents, times, noise)
+            return self.objective(predict, latents, times, noise, **more)
 
     def _drawn(self, latents: Tensor, source: torch.Generator) -> Tensor:
         """The latents `[B, C, N]` with `points` of their N points, or as they are."""

@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
+from modalities.catalog import OBJECTIVES
 from modalities.contracts import Conditioning, GenerateOptions, Guidance
 from modalities.generators.nextdit.config import NextDiTConfig
-from modalities.training.command import read_codec, train_from_yaml
+from modalities.training.command import _objective, read_codec, train_from_yaml
 from modalities.training.generator_task import GeneratorTask, Probe
 from modalities.training.objectives import TIMES, rectified_flow
 from modalities.training.pool import Pool
@@ -209,3 +210,23 @@ def test_refining_a_codec_changes_its_decoder_alone(tmp_path: Path, corpora: Pat
     after = read_codec(tmp_path / "more" / "out", "cpu").state_dict()
     for name, value in before.items():
         assert torch.equal(value, after[name]) == (not name.startswith("decoder.")), name
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_every_objective_trains_a_generator(name: str) -> None:
+    task = tiny_task()
+    task.objective, task.directions = _objective(name, torch.device("cpu"), compiled=False)
+    task.loss(3).backward()
+    gradients = [parameter.grad for parameter in task.module.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    if name == "rectified-flow":
+        with torch.no_grad():
+            assert float(task.loss(3)) == float(tiny_task().loss(3)), "other objectives draw after all that it draws"
+
+
+def test_an_objective_that_a_network_cannot_be_trained_with_is_refused() -> None:
+    with pytest.raises(ValueError, match="`sliced` differentiates the network twice, which a compiled network cannot"):
+        _objective("sliced", torch.device("cpu"), compiled=True)
+    with pytest.raises(ValueError, match=r"attention of cuda cannot; .* choose rectified-flow, .*lcss"):
+        _objective("sliced", torch.device("cuda"), compiled=False)
