@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from audio_extrapolation import extrapolations
-from audio_page import write_page
+from audio_page import save_spectrogram, write_page
 from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
 from family_classifier import FAMILY, HELD_SEED, FamilyClassifier, draw_notes, render, train_classifier
 from heard import Heard, listen
@@ -211,7 +211,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "outcomes": [asdict(row) for row in rows],
     }
     if arguments.extrapolate:
-        results["extrapolation"] = extrapolations(model, prompts, worded, latents, options, judge)
+        folder = ROOT / "docs" / "pictures" / "audio"
+        folder.mkdir(parents=True, exist_ok=True)
+        results["extrapolation"] = extrapolations(
+            model,
+            prompts,
+            worded,
+            latents,
+            options,
+            judge,
+            lambda name, sound: save_spectrogram(sound, folder / f"{name}.webp"),
+        )
     path = write_results("audio_following", results)
     if not arguments.no_page:
         write_page(results, sounds, ROOT / "docs", path)

@@ -115,7 +115,7 @@ def _longer(found: Mapping[str, Any]) -> str:
         "",
         f"The model was trained on sounds of 2.016 seconds and nothing else. {len(found['prompts'])} prompts whose",
         "sound is right are made longer in every way. **pitch**: the median pitch is right; **steady**: the share of",
-        "the loud frames with the right pitch; **family**: pieces of two seconds with the right family; **sounding**:",
+        "the loud frames with the right pitch; **family**: heard rightly in the first two seconds; **sounding**: the",
         "share of the time that is loud; **lasts**: seconds from the first loud frame to the last; **strokes**: how",
         'often the sound starts anew. "strength 0.7" starts from the native latents, stretched and re-noised to',
         "t = 0.3.",
