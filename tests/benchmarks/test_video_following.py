@@ -125,9 +125,9 @@ def test_shares_luck_cuts_and_misses():
     seen = Seen(torch.zeros(4, 3, 2), torch.zeros(4, 2), wrong, concepts, change)
     found = summary(outcomes(prompts, seen))
     assert (found["direction"], found["object"], found["both"]) == (0.5, 0.75, 0.5)
-    assert (found["least_change"], found["largest_change"]) == (1.0, 2.0)
+    assert (found["least_change"], found["largest_median"], found["largest_change"]) == (1.0, 1.0, 2.0)
     assert 0 <= luck(prompts, seen)["object"] < 0.2
-    results = {"overall": found, "cut": 1.5}
+    results = {"overall": found, "cut": 0.5}
     assert missed(results)[0] == "direction 50.0%, wanted 80%"
     assert len(missed(results)) == 2
     assert not missed({"overall": {**found, "direction": 0.8, "object": 0.6}, "cut": 2.5})
