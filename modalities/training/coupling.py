@@ -46,7 +46,7 @@ def pair_points(noise: Tensor, latents: Tensor, coordinates: int) -> Tensor:
 
 
 def _cells(points: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Halve sets `[B, N, axes]` at medians while that leaves whole cells above CELL: indices `[B, cells, N / cells]`."""
+    """Halve sets `[B, N, axes]` at medians while whole cells stay above CELL: indices `[B, cells, N / cells]`."""
     batch, count, axes = points.shape
     cells = np.tile(np.arange(count), (batch, 1, 1))
     level = 0
