@@ -88,8 +88,9 @@ def test_a_sound_comes_back_at_its_pitch(frequency: float):
     back = both.decode(both.encode(sound))
     assert back.shape == sound.shape
     assert strongest(back[0, 0]) == pytest.approx(frequency, rel=0.05)
-    error = 20 * (both.encode(back) - both.encode(sound))[:, :, 4:-4].abs().mean()
-    assert error < 3.0
+    wanted, found = (both.encode(wave)[:, :, 4:-4] for wave in (sound, back))
+    loud = wanted > wanted.max() - 2  # within 40 dB; between the harmonics of a pure tone there is nothing to restore
+    assert 20 * (found - wanted)[loud].abs().mean() < 3.0
 
 
 def test_a_sound_does_not_depend_on_its_batch():

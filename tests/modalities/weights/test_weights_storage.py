@@ -128,6 +128,7 @@ def test_a_model_stored_as_int8_is_described_and_loaded(tmp_path: Path):
     torch.manual_seed(0)
     model = NextDiT(config)
     write_tensors(tmp_path / "generator.safetensors", dict(model.state_dict()), storage="int8")
+    write_tensors(tmp_path / "codec.safetensors", {"weight": torch.zeros(1)})
     values = {
         "modality": "image",
         "generator": {"family": "nextdit", "config": config.to_mapping()},
