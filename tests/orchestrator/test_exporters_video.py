@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,23 @@ def test_a_disk_that_is_full_is_an_os_error(tmp_path: Path):
     )
     arguments = [sys.executable, "-B", "-c", code, str(tmp_path)]
     assert subprocess.run(arguments, cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the C library of Linux to fill new memory")
+@pytest.mark.parametrize("name", STREAMS)
+def test_what_memory_held_before_changes_no_byte(name: str, tmp_path: Path):
+    """New memory is filled with other values each time; an encoder that reads it before writing is found out."""
+    library, perturb = ctypes.CDLL(None), -6
+    source = torch.Generator().manual_seed(0)
+    patches = torch.rand(13, 3, 8, 8, generator=source)
+    patches = torch.nn.functional.interpolate(patches, size=(64, 64), mode="bilinear")
+    media = ((0.7 * patches[:1] + 0.3 * patches[1:]) * 255).to(torch.uint8).transpose(0, 1).contiguous()
+    try:
+        found = set()
+        for value in (1, 85, 128, 200, 255):
+            library.mallopt(perturb, value)
+            write(name, media.clone(), tmp_path / "clip")
+            found.add((tmp_path / "clip").read_bytes())
+    finally:
+        library.mallopt(perturb, 0)
+    assert len(found) == 1
