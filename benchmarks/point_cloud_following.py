@@ -38,13 +38,12 @@ METHODS = {
     "none": Extrapolation(),
     "none, proportional attention": Extrapolation(proportional_attention=True),
     "ntk-aware": Extrapolation(method="ntk-aware"),
-    "frequency-aware": Extrapolation(method="frequency-aware"),
     "time-aware": Extrapolation(method="time-aware"),
 }
 """For points, position interpolation is the same as none: it gives back the waves as trained."""
-DENSITIES = {512: (4, 10), 1024: (4, 10), 2048: (2, 6), 4096: (1, 6), 8192: (1, 4)}
+DENSITIES = {512: (4, 6), 1024: (4, 6), 2048: (2, 6), 4096: (1, 5), 8192: (1, 4)}
 """Points -> prompts that are made with so many, and steps: time grows with the square of the points."""
-AT_MOST = {8192: ("none", "time-aware")}
+AT_MOST = {8192: ("none", "ntk-aware")}
 """Methods that are tried where a cloud takes more than a minute; elsewhere all are."""
 
 
