@@ -43,7 +43,7 @@ METHODS = {
 """For points, position interpolation is the same as none: it gives back the waves as trained."""
 DENSITIES = {512: (4, 6), 1024: (4, 6), 2048: (2, 6), 4096: (1, 5), 8192: (1, 4)}
 """Points -> prompts that are made with so many, and steps: time grows with the square of the points."""
-AT_MOST = {8192: ("none", "ntk-aware")}
+AT_MOST = {8192: ("none", "time-aware")}
 """Methods that are tried where a cloud takes more than a minute; elsewhere all are."""
 
 
