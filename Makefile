@@ -34,6 +34,9 @@ lint: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/next_dit_vs_diffusers.py
 	$(BIN)/python benchmarks/prompt_following.py
+	$(BIN)/python benchmarks/video_following.py --extrapolate
+	$(BIN)/python benchmarks/audio_following.py --extrapolate
+	$(BIN)/python benchmarks/point_cloud_following.py
 	$(BIN)/python benchmarks/extrapolation.py
 	$(BIN)/python benchmarks/kill_and_resume.py
 	$(BIN)/python benchmarks/planning.py
