@@ -22,6 +22,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.contracts",
         "modalities.catalog",
         "modalities.weights.checkpoint",
+        "modalities.weights.configuration",
         "modalities.weights.description",
         "modalities.weights.headers",
     ),
@@ -38,6 +39,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.weights",
         "modalities.generators.nextdit",
     ),
+    "modalities.weights.configuration": (),
     "modalities.weights.headers": (),
     "modalities.weights.description": (
         "modalities.catalog",
@@ -108,6 +110,7 @@ HEAVY = {
 }
 OUTSIDE: dict[str, set[str]] = {
     "modalities.catalog": set(),
+    "modalities.weights.configuration": set(),
     "modalities.weights.described": set(),
     "modalities.weights.description": set(),
     "modalities.weights.headers": set(),

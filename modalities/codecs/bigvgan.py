@@ -8,18 +8,19 @@ configuration says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from math import pi, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modalities.codecs.mel_spectrogram import MelConfig, MelSpectrogram, config_from
+from modalities.codecs.mel_spectrogram import MelConfig, MelSpectrogram
 from modalities.contracts import CheckpointError
 from modalities.weights.checkpoint import check_tensors, read_tensors
+from modalities.weights.configuration import config_from
 
 TAPS = 12
 """Length of the low pass of the anti-aliased activation; it works at twice the rate."""
@@ -68,24 +69,13 @@ class BigVGANConfig:
     @property
     def mel_config(self) -> MelConfig:
         """The spectrogram that the vocoder takes."""
-        found: MelConfig = config_from(MelConfig, {"mels": self.num_mels, **self.mel})
-        return found
+        return config_from(MelConfig, {"mels": self.num_mels, **self.mel}, "mel spectrogram")
 
-    @staticmethod
-    def from_mapping(values: Mapping[str, Any]) -> BigVGANConfig:
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Read plain values; ValueError names keys that do not exist. `resblock` may be a number."""
-        known = {one.name for one in fields(BigVGANConfig)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"bigvgan: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        plain = {key: _tuples(value) for key, value in values.items()}
-        if "resblock" in plain:
-            plain["resblock"] = str(plain["resblock"])
-        return BigVGANConfig(**plain)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(one) for one in value) if isinstance(value, list | tuple) else value
+        resblock = {"resblock": str(values["resblock"])} if "resblock" in values else {}
+        return config_from(cls, {**values, **resblock}, "bigvgan")
 
 
 def kaiser_sinc(cutoff: float, half_width: float, taps: int) -> Tensor:

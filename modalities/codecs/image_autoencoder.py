@@ -9,15 +9,16 @@ will do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modalities.weights.checkpoint import read_tensors
+from modalities.weights.configuration import config_from, plain_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +36,14 @@ class ImageAutoencoderConfig:
     decoder_blocks: tuple[int, int] = (2, 3)
     bound: float = 3.0
 
-    @staticmethod
-    def from_mapping(values: Mapping[str, Any]) -> ImageAutoencoderConfig:
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Read a configuration from plain values; ValueError names keys that do not exist."""
-        known = {field.name for field in fields(ImageAutoencoderConfig)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"image autoencoder: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return ImageAutoencoderConfig(**plain)
+        return config_from(cls, values, "image autoencoder")
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, as `model.json` holds them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return plain_values(self)
 
 
 class ResidualBlock(nn.Module):

@@ -9,7 +9,7 @@ deviations of every mel bin stand in the codec's configuration, so that latents 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modalities.codecs.griffin_lim import griffin_lim, nonnegative_spectrum, spectrum
+from modalities.weights.configuration import config_from
 
 LOUDEST = 0.99
 """Samples of a decoded sound whose peak would be larger are scaled down to it, never clipped."""
@@ -73,16 +74,6 @@ class MelGriffinLimConfig(MelConfig):
     momentum: float = 0.99
     fade_in: int = 32
     fade_out: int = 256
-
-
-def config_from(kind: type[MelConfig], values: Mapping[str, Any]) -> Any:
-    """A configuration of class `kind` from plain values; ValueError names keys that do not exist."""
-    known = {field.name for field in fields(kind)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"mel spectrogram: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return kind(**plain)
 
 
 class MelSpectrogram(nn.Module):
@@ -177,15 +168,10 @@ def faded(samples: Tensor, first: int, last: int) -> Tensor:
     return samples
 
 
-def to_mapping(config: MelConfig) -> dict[str, Any]:
-    """Plain values of a configuration, as `model.json` holds them."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
-
-
 def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype) -> MelGriffinLim:
     """The codec of a description, which has a `config` and no file. It computes in float32 whatever the dtype."""
     unknown = set(spec) - {"kind", "folder", "config"}
     if unknown:
         raise ValueError(f"codec mel-griffin-lim: unknown {', '.join(sorted(unknown))}; it takes config alone")
-    codec = MelGriffinLim(config_from(MelGriffinLimConfig, spec.get("config", {})))
+    codec = MelGriffinLim(config_from(MelGriffinLimConfig, spec.get("config", {}), "mel spectrogram"))
     return codec.to(device).eval().requires_grad_(False)

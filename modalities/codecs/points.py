@@ -7,11 +7,13 @@ the points, and any number of points will do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from modalities.weights.configuration import config_from, plain_values
 
 COORDINATES = 3
 """Of the six channels x, y, z, red, green, blue, so many come first and are coordinates."""
@@ -34,18 +36,14 @@ class PointsConfig:
         if not (self.coordinate_scale > 0 and self.colour_scale > 0):
             raise ValueError(f"codec points: scales must be above 0, not {self.coordinate_scale}, {self.colour_scale}")
 
-    @staticmethod
-    def from_mapping(values: Mapping[str, Any]) -> PointsConfig:
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Read a configuration from plain values; ValueError names keys that do not exist."""
-        known = {field.name for field in fields(PointsConfig)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"codec points: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        return PointsConfig(**{key: float(value) for key, value in values.items()})
+        return config_from(cls, values, "codec points")
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, as `model.json` holds them."""
-        return asdict(self)
+        return plain_values(self)
 
 
 class Points:

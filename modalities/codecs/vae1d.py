@@ -8,10 +8,10 @@ are the mode of the posterior times a learned scale, so nothing is drawn. Attrib
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from modalities.codecs.bigvgan import load as load_bigvgan
 from modalities.codecs.mel_spectrogram import MelConfig, MelGriffinLim, MelGriffinLimConfig, MelSpectrogram
 from modalities.weights.checkpoint import check_tensors, read_tensors
+from modalities.weights.configuration import config_from, plain_values
 
 PREFIX = "first_stage_model."
 """What the released training checkpoints put before every name of the autoencoder."""
@@ -63,20 +64,13 @@ class VAE1DConfig:
         return 1 << len(self.halved)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> VAE1DConfig:
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Read a configuration from plain values; ValueError names keys that do not exist."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"vae1d: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**plain)
+        return config_from(cls, values, "vae1d")
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, as `model.json` holds them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return plain_values(self)
 
 
 class ResidualBlock(nn.Module):

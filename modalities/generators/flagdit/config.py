@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from modalities.generators.nextdit.config import NextDiTConfig
+from modalities.weights.configuration import config_from, plain_values
 
 Value = TypeVar("Value")
 PREFIX = "model.diffusion_model."
@@ -72,16 +73,11 @@ class FlagDiTConfig:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Read a mapping such as the one in model.json. Unknown keys are refused; lists become tuples."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"unknown Flag-DiT settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items()}
-        return cls(**arguments)
+        return config_from(cls, values, "Flag-DiT")
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as JSON can hold them; `from_mapping` reads it back."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return plain_values(self)
 
 
 def expected_shapes(config: FlagDiTConfig) -> dict[str, tuple[int, ...]]:

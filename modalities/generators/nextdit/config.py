@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from math import inf, prod
 from typing import Any, Self
+
+from modalities.weights.configuration import config_from, plain_values
 
 MOST_FOURIER_BANDS = 16
 """A float32 tells no finer waves apart: the 16th is 32,768 times as fine as the first."""
@@ -174,16 +176,11 @@ class NextDiTConfig:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Read a mapping such as the one in model.json. Unknown keys are refused; lists become tuples."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"unknown Next-DiT settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items()}
-        return cls(**arguments)
+        return config_from(cls, values, "Next-DiT")
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as JSON can hold them; `from_mapping` reads it back."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return plain_values(self)
 
 
 def token_grid(axes: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:

@@ -22,11 +22,10 @@ from modalities.codecs.mel_spectrogram import (
     MelConfig,
     MelGriffinLimConfig,
     MelSpectrogram,
-    config_from,
     faded,
     load,
-    to_mapping,
 )
+from modalities.weights.configuration import config_from, plain_values
 
 RATE = 16000
 
@@ -195,4 +194,4 @@ def test_a_description_with_a_file_is_refused():
 
 def test_a_configuration_survives_json():
     config = MelGriffinLimConfig(mean=(0.5,) * 80, steps=7)
-    assert config_from(MelGriffinLimConfig, to_mapping(config)) == config
+    assert config_from(MelGriffinLimConfig, plain_values(config), "mel") == config

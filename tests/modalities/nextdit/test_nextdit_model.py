@@ -172,7 +172,7 @@ def test_it_trains_under_bfloat16_autocast(make_model: MakeModel, conditioning: 
         ({"patch": (2,) * 4, "trained_tokens": (2,) * 4}, "1, 2 or 3"),
         ({"patch": (2, 2), "trained_tokens": (4,)}, "different numbers of axes"),
         ({"layers": 0}, "layers is 0"),
-        ({"laeyrs": 3}, "unknown Next-DiT settings laeyrs"),
+        ({"laeyrs": 3}, "Next-DiT: unknown laeyrs"),
     ],
 )
 def test_impossible_configurations_are_refused(values: dict[str, object], message: str):

@@ -198,7 +198,7 @@ def test_tensors_that_do_not_fit_are_listed(own: Path, model: NextDiT):
         (lambda v: v.pop("native_size"), "damaged or incomplete"),
         (lambda v: v["generator"].update(family="nextdot"), "unknown generator `nextdot`; did you mean `nextdit`"),
         (lambda v: v.update(modality="imge"), "unknown modality `imge`; did you mean `image`"),
-        (lambda v: v["generator"]["config"].update(laeyrs=2), "unknown Next-DiT settings laeyrs"),
+        (lambda v: v["generator"]["config"].update(laeyrs=2), "Next-DiT: unknown laeyrs; known: .*did you mean layers"),
         (lambda v: v["generator"]["config"].update(layers=3), "missing: layers.2"),
     ],
 )
