@@ -39,6 +39,11 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.weights",
         "modalities.generators.nextdit",
     ),
+    "modalities.generators.digit": (
+        "modalities.contracts",
+        "modalities.catalog",
+        "modalities.weights",
+    ),
     "modalities.weights.configuration": (),
     "modalities.weights.headers": (),
     "modalities.weights.description": (
@@ -121,6 +126,8 @@ OUTSIDE: dict[str, set[str]] = {
     "modalities.generators.nextdit.cost": set(),
     "modalities.generators.flagdit.config": set(),
     "modalities.generators.flagdit.cost": set(),
+    "modalities.generators.digit.config": set(),
+    "modalities.generators.digit.cost": set(),
     "modalities.weights.convert_vocoder": {"torch", "yaml"},
     "modalities.text": {"torch", "transformers", "tokenizers"},
     "modalities.codecs": {"torch", "diffusers", "torchaudio"},
