@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from modalities.generators.flagdit.config import TIME_STEPS, FlagDiTConfig
 from modalities.generators.nextdit.layers import Attention, FeedForward, Positions, RMSNorm
-from modalities.generators.nextdit.model import TextState, TimeEmbedder, masked_mean
+from modalities.generators.nextdit.model import TextState, TimeEmbedder, prepare_text, start_projections
 from modalities.generators.nextdit.rope import grid_positions, rope_table, trained_frequencies
 
 
@@ -85,14 +85,8 @@ class FlagDiT(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Start values: Xavier for projections; zero for modulations, gates and the output."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        for module in self.t_embedder.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
+        start_projections(self)
+        self.t_embedder.reset_parameters()
         zeros = [self.final_layer.linear, self.final_layer.adaLN_modulation[1]]
         for module in [*zeros, *(block.adaLN_modulation[1] for block in self.typed_blocks)]:
             for parameter in module.parameters():
@@ -105,10 +99,7 @@ class FlagDiT(nn.Module):
 
     def prepare(self, tokens: Tensor, mask: Tensor | None = None) -> TextState:
         """Text features `[B, L, cap_feat_dim]` and mask `[B, L]` (None: all real) to what every step needs of them."""
-        real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if mask is None else mask
-        pooled: Tensor = self.cap_embedder(masked_mean(tokens, real))
-        pairs = [block.text(tokens) for block in self.typed_blocks]
-        return TextState(pooled, tuple(k for k, _ in pairs), tuple(v for _, v in pairs), mask)
+        return prepare_text(self.cap_embedder, [block.text for block in self.typed_blocks], tokens, mask)
 
     def positions(self, frames: int, device: torch.device | str = "cpu") -> Positions:
         """Positions 0 .. frames - 1, without any extrapolation."""

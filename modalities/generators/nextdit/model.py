@@ -6,7 +6,7 @@ model serves any size and any extrapolation at once, and compilation sees no sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log
 from typing import NamedTuple
 
@@ -57,6 +57,13 @@ class TimeEmbedder(nn.Module):
         out: Tensor = self.mlp(time_features(t).to(first.weight.dtype))
         return out
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start values of the weights: normal with 0.02."""
+        for module in self.mlp:
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+
 
 def time_features(t: Tensor) -> Tensor:
     """`[B]` to `[B, 256]`: cos then sin of t * exp(-ln(10000) i / 128), i = 0..127, in float32."""
@@ -70,6 +77,32 @@ def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
     """Mean of `[B, L, D]` over real tokens, summed in float32; a row without any is zero instead of NaN."""
     weight = mask.float().unsqueeze(-1)
     return ((tokens.float() * weight).sum(1) / weight.sum(1).clamp(min=1)).to(tokens.dtype)
+
+
+def prepare_text(
+    caption: nn.Module,
+    layers: Sequence[Callable[[Tensor], tuple[Tensor, Tensor]]],
+    tokens: Tensor,
+    mask: Tensor | None,
+) -> TextState:
+    """Text features `[B, L, cap_feat_dim]` and mask `[B, L]` (None: all real) to what every step needs of them.
+
+    caption: the layers that the pooled text passes through. layers: for each block, tokens to its keys and values.
+    """
+    real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if mask is None else mask
+    pooled: Tensor = caption(masked_mean(tokens, real))
+    pairs = [keys_and_values(tokens) for keys_and_values in layers]
+    return TextState(pooled, tuple(k for k, _ in pairs), tuple(v for _, v in pairs), mask)
+
+
+@torch.no_grad()
+def start_projections(model: nn.Module) -> None:
+    """Start values of every projection: Xavier, with biases of zero."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 class NextDiT(nn.Module):
@@ -94,15 +127,9 @@ class NextDiT(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Start values: Xavier for projections; zero for gates, modulations, caption projection and output."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        start_projections(self)
         nn.init.normal_(self.pad_token, std=0.02)
-        for module in self.t_embedder.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
+        self.t_embedder.reset_parameters()
         zeros = [self.cap_embedder[1], self.final_layer.linear, self.final_layer.adaLN_modulation[1]]
         zeros += [block.adaLN_modulation[1] for block in self.blocks]
         for module in zeros:
@@ -118,10 +145,7 @@ class NextDiT(nn.Module):
 
     def prepare(self, tokens: Tensor, mask: Tensor | None = None) -> TextState:
         """Text features `[B, L, cap_feat_dim]` and mask `[B, L]` (None: all real) to what every step needs of them."""
-        real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if mask is None else mask
-        pooled: Tensor = self.cap_embedder(masked_mean(tokens, real))
-        pairs = [block.text(tokens) for block in self.blocks]
-        return TextState(pooled, tuple(k for k, _ in pairs), tuple(v for _, v in pairs), mask)
+        return prepare_text(self.cap_embedder, [block.text for block in self.blocks], tokens, mask)
 
     def rope(self, axes: Sequence[int], device: torch.device | str = "cpu") -> Rope:
         """Unscaled rotary tables for latents with `axes` cells per axis."""
