@@ -20,9 +20,10 @@ class Entry:
     defaults of `GenerateOptions`: steps, schedule, guidance, method, proportional_attention. sampler: evaluations (of
     the network, for a step), order, options (names it takes, separated by spaces), stochastic, adaptive, by_rows (also
     evaluates some samples of a batch), k (default of that option: a step costs 2 - 1 / k on average, the last one 1).
-    schedule: options. generator: cost (the module that counts parameters, FLOPs and bytes). codec: stride, lead (units
-    at the start of each axis that are cells of their own),
-    weights (whether it has a file of them in a model folder), decode_bytes (memory of decoding one media value).
+    schedule: options. generator: cost (the module that counts parameters, FLOPs and bytes), training
+    (`modalities.training.family`; absent, it cannot be trained here), objectives (trained by one of those; otherwise by
+    a loss of its own). codec: stride, lead (units at the start of each axis that are cells of their own), weights
+    (whether it has a file of them in a model folder), decode_bytes (memory of decoding one media value).
     text encoder: longest_prompt (characters). objective: directions (takes more noise), twice (differentiates twice).
     """
 
@@ -155,7 +156,11 @@ GENERATORS: dict[str, Entry] = {
     "nextdit": Entry(
         "modalities.generators.nextdit.generate:load",
         "Next-DiT flow transformer of Lumina-Next",
-        {"cost": "modalities.generators.nextdit.cost"},
+        {
+            "cost": "modalities.generators.nextdit.cost",
+            "training": "modalities.training.flow_family:load",
+            "objectives": True,
+        },
     ),
     "flagdit": Entry(
         "modalities.generators.flagdit.generate:load",
@@ -243,6 +248,11 @@ OBJECTIVES: dict[str, Entry] = {
     "lcss": Entry(
         "modalities.training.score_matching:lcss",
         "local curvature smoothing with Stein's identity; two evaluations, no Jacobian",
+        {"directions": True},
+    ),
+    "lcss-plain": Entry(
+        "modalities.training.score_matching:lcss_plain",
+        "the same in one evaluation, with more variance",
         {"directions": True},
     ),
     "rectified-flow-lcss": Entry(

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
-from modalities import catalog
 from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
-from modalities.generators.nextdit.config import NextDiTConfig, token_grid
 from modalities.training.codec_source import codec_source
 from modalities.training.codec_task import HELD_SEED_SHIFT, CodecTask, composed_pictures
 from modalities.training.corpora.packages import fetch
 from modalities.training.corpora.sprites import load_sprites
-from modalities.training.generator_task import GeneratorTask, Objective, Probe, describe_training
+from modalities.training.family import Probe, load_family
+from modalities.training.generator_task import GeneratorTask, describe_training
 from modalities.training.loop import LoopState, Task, Trainer
 from modalities.training.model_folder import take_over, write_concepts, write_model
 from modalities.training.pool import PoolSource, corpus_of, read_or_make_pool, text_encoder
@@ -82,22 +81,21 @@ def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
 
 def generator_task(training: GeneratorTraining, device: torch.device, compiled: bool) -> GeneratorTask:
     """The task of a generator's training file, with its pool read or, the first time, computed."""
-    objective, directions = _objective(training.objective, device, compiled)
     codec = codec_source(training.codec_or_default)
     decoder, encoder, modality = codec.load(device), text_encoder(training.text_encoder), training.kind
     source, workers = pool_source(training)
-    pool = read_or_make_pool(Path(training.folder) / "pool", source, encoder.fingerprint, workers)
-    config = model_config(training, tuple(pool.latents.shape[1:]), encoder.width)
-
+    pool = read_or_make_pool(Path(training.pool or f"{training.folder}/pool"), source, encoder.fingerprint, workers)
+    shape = seen_shape(training, tuple(pool.latents.shape[1:]))
+    family = load_family(training, shape, encoder.width, device, compiled)
     lead = codec_lead(str(codec.spec["kind"]), len(modality.axes))
 
     def export(folder: Path, module: nn.Module, state: LoopState) -> None:
         description = {
             "name": training.name,
             "modality": training.modality,
-            "generator": {"family": "nextdit", "config": config.to_mapping()},
+            "generator": {"family": training.family, "config": family.config},
             "text_encoder": training.text_encoder,
-            "native_size": [(n - f) * s + f for n, s, f in zip(task.axes, decoder.stride, lead, strict=True)],
+            "native_size": [(n - f) * s + f for n, s, f in zip(shape[1:], decoder.stride, lead, strict=True)],
             "defaults": training.defaults,
             "training": {**facts, **describe_training(task, state)},
         }
@@ -105,23 +103,17 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
         write_concepts(folder, corpus_of(source), training.threshold)
 
     task = GeneratorTask(
-        config=config,
+        family=family,
         pool=pool,
         preview=partial(previews, codec=decoder, axes=modality.axes),
         probe=Probe(conditioning=encoder.encode(training.probe or ["🍎"]), negative=encoder.encode([""])),
-        objective=objective,
-        directions=directions,
         export_with=export,
         seed=training.seed,
         batch=training.loop.batch,
-        times=training.times,
         drop=training.caption_drop,
         text_tokens=training.text_tokens,
-        coupling=training.coupling,
         points=training.train_points,
         columns=1 if len(modality.axes) == 3 else 4 if modality.axes == ("sample",) else 12,
-        compile=compiled,
-        device=device,
     )
     facts: dict[str, Any] = {"corpus": training.corpus, "data": dict(source.data), "text_encoder": encoder.fingerprint}
     if training.start_from is not None:
@@ -144,30 +136,13 @@ def pool_source(training: GeneratorTraining) -> tuple[PoolSource, int]:
     return source, workers
 
 
-def model_config(training: GeneratorTraining, latents: tuple[int, ...], width: int) -> NextDiTConfig:
-    """The model's configuration; what the file leaves out follows from the latents `[C, *axes]` and the text's width.
-
-    ValueError when the file says otherwise than the latents are.
-    """
-    channels, axes = latents[0], latents[1:]
-    if training.train_points:
-        if training.train_points > axes[0]:
-            raise ValueError(f"train_points is {training.train_points}, but the corpus has clouds of {axes[0]} points")
-        axes = (training.train_points,)
-    patch = tuple(int(n) for n in training.model.get("patch", training.kind.generator["patch"]))
-    try:
-        tokens = token_grid(axes, patch)
-        known = {"in_channels": channels, "trained_tokens": tokens, "patch": patch, "learn_sigma": False}
-        known = {**training.kind.generator, **known}
-        config = NextDiTConfig.from_mapping({**known, "cap_feat_dim": width, **training.model})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"model: {error}") from None
-    if config.in_channels != channels or config.trained_tokens != tokens:
-        raise ValueError(
-            f"model: in_channels {config.in_channels} and trained_tokens {list(config.trained_tokens)} do not fit "
-            f"latents of {channels} channels and {list(axes)} cells; expected {channels} and {list(tokens)}"
-        )
-    return config
+def seen_shape(training: GeneratorTraining, latents: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape `[C, *axes]` of what a step sees of a sample, from that of its latents: all, or some of the points."""
+    if not training.train_points:
+        return latents
+    if training.train_points > latents[1]:
+        raise ValueError(f"train_points is {training.train_points}, but the corpus has clouds of {latents[1]} points")
+    return (latents[0], training.train_points)
 
 
 def read_codec(folder: Path, device: torch.device | str) -> ImageAutoencoder:
@@ -176,21 +151,3 @@ def read_codec(folder: Path, device: torch.device | str) -> ImageAutoencoder:
     if not isinstance(codec, ImageAutoencoder):
         raise ValueError(f"{folder}: not the built-in image autoencoder, which alone can be refined")
     return codec
-
-
-def _objective(name: str, device: torch.device, compiled: bool) -> tuple[Objective, bool]:
-    """The function behind a name, and whether it takes directions; ValueError when it cannot train this network."""
-    try:
-        found = cast(Objective, catalog.resolve("objective", name))
-    except KeyError as error:
-        raise ValueError(error.args[0]) from None
-    entry = catalog.OBJECTIVES.get(name)
-    facts = entry.facts if entry else {}
-    if facts.get("twice") and (compiled or device.type != "cpu"):
-        what = "a compiled network" if compiled else f"the fused attention of {device.type}"
-        others = [other for other, entry in catalog.OBJECTIVES.items() if not entry.facts.get("twice")]
-        raise ValueError(
-            f"objective `{name}` differentiates the network twice, which {what} cannot; train on the CPU without "
-            f"compile, or choose {', '.join(others)}"
-        )
-    return found, bool(facts.get("directions"))

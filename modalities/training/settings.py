@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
-from modalities.catalog import TABLES, outside_entries, resolve
+from modalities.catalog import TABLES, Entry, outside_entries, resolve
 from modalities.contracts import Modality
 from modalities.training.loop import LoopOptions
 from modalities.training.objectives import COUPLINGS, TIMES
@@ -51,13 +51,15 @@ class CodecTraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorTraining:
-    """A training of a Next-DiT.
+    """A training of a generator.
 
-    modality, corpus: names in the catalog. data: keywords of the corpus's load, and `workers`, the processes that
-    compute the pool. codec: folder that a codec's training exported to, or a mapping with `kind` and `config` or `of`
-    (a model whose codec is used); left out, that of the modality. model: the generator's configuration; what is left
-    out comes from the modality, the corpus and the text encoder. storage: of the exported weights.
-    coupling: how noise is paired with data.
+    modality, corpus, family: names in the catalog. data: keywords of the corpus's load, and `workers`, the processes
+    that compute the pool. codec: folder that a codec's training exported to, or a mapping with `kind` and `config` or
+    `of` (a model whose codec is used); left out, that of the modality. pool: folder of the pool, where several
+    trainings share one; left out, `pool` in `folder`. model: the generator's configuration; what is left out comes from
+    the modality, the corpus and the text encoder. storage: of the exported weights.
+    objective, times, coupling: what a family without a loss of its own is trained to do (left out, rectified flow), at
+    which times, and how noise is paired with data.
     train_points: points of a cloud that a step sees, drawn anew each time; 0 for all. start_from: a model whose tensors
     are taken over where name and shape agree. probe: prompts of the sample sheet. defaults: how the finished model is
     sampled unless a workflow says otherwise. threshold: see `concepts.json`.
@@ -68,10 +70,12 @@ class GeneratorTraining:
     corpus: str
     folder: str
     export: str
+    family: str = "nextdit"
     codec: str | dict[str, Any] | None = None
     corpora: str = ".corpora"
+    pool: str | None = None
     seed: int = 0
-    objective: str = "rectified-flow"
+    objective: str | None = None
     times: str = "logit-normal"
     coupling: str = "none"
     caption_drop: float = 0.1
@@ -91,10 +95,10 @@ class GeneratorTraining:
         for table, name in (
             ("modality", self.modality),
             ("corpus", self.corpus),
-            ("objective", self.objective),
             ("text encoder", str(self.text_encoder.get("kind"))),
         ):
             _known(table, name, [*TABLES[table], *outside_entries(table)])
+        self._check_family()
         if isinstance(self.codec, dict):
             _known("codec", str(self.codec.get("kind")), [*TABLES["codec"], *outside_entries("codec")])
         if self.codec is None and not is_without_weights(self.kind.codec):
@@ -106,6 +110,20 @@ class GeneratorTraining:
         _known("storage", self.storage, STORAGES)
         if self.train_points and self.modality != "point-cloud":
             raise ValueError(f"train_points is for point clouds; a {self.modality} is trained whole")
+
+    def _check_family(self) -> None:
+        """ValueError unless the family can be trained, by the objective that is named."""
+        trained = {name: entry for name, entry in _generators().items() if entry.facts.get("training")}
+        _known("generator family", self.family, trained)
+        if self.objective is None:
+            return
+        if not trained[self.family].facts.get("objectives"):
+            others = ", ".join(name for name, entry in trained.items() if entry.facts.get("objectives"))
+            raise ValueError(
+                f"objective `{self.objective}` is for a velocity or score, and generator `{self.family}` has a loss of "
+                f"its own; leave `objective` out, or train one of: {others}"
+            )
+        _known("objective", self.objective, [*TABLES["objective"], *outside_entries("objective")])
 
     @property
     def kind(self) -> Modality:
@@ -122,6 +140,10 @@ def is_without_weights(codec: Mapping[str, Any]) -> bool:
     """Whether a codec's mapping is all there is of it: its kind has no weights, or they are another model's."""
     entry = TABLES["codec"].get(str(codec["kind"]))
     return "of" in codec or not (entry and entry.facts.get("weights"))
+
+
+def _generators() -> dict[str, Entry]:
+    return TABLES["generator"] | outside_entries("generator")
 
 
 def _known(table: str, name: str, names: Collection[str]) -> None:

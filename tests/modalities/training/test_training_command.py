@@ -12,8 +12,10 @@ import yaml
 from modalities.catalog import OBJECTIVES
 from modalities.contracts import Conditioning, GenerateOptions, Guidance
 from modalities.generators.nextdit.config import NextDiTConfig
-from modalities.training.command import _objective, read_codec, train_from_yaml
-from modalities.training.generator_task import GeneratorTask, Probe
+from modalities.training.command import read_codec, train_from_yaml
+from modalities.training.family import Probe
+from modalities.training.flow_family import FlowFamily, objective_of
+from modalities.training.generator_task import GeneratorTask
 from modalities.training.objectives import TIMES, rectified_flow
 from modalities.training.pool import Pool
 from modalities.training.settings import CodecTraining, GeneratorTraining, read_training
@@ -71,7 +73,7 @@ def test_two_commands_make_a_model_that_the_loaders_take(tmp_path: Path, corpora
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3], "the second command goes on where the first ended"
 
 
-def tiny_task(seed: int = 0, drop: float = 0.1) -> GeneratorTask:
+def tiny_task(seed: int = 0, drop: float = 0.1, objective: str = "rectified-flow") -> GeneratorTask:
     source = torch.Generator().manual_seed(3)
     pool = Pool(
         latents=torch.randn(10, 4, 16, 16, generator=source).half(),
@@ -81,12 +83,12 @@ def tiny_task(seed: int = 0, drop: float = 0.1) -> GeneratorTask:
     )
     config = NextDiTConfig.from_mapping({**TINY_DIT, "cap_feat_dim": 6})
     one = pool.conditioning(torch.tensor([1]), 4)
+    function, directions = objective_of(objective, torch.device("cpu"), compiled=False)
     return GeneratorTask(
-        config=config,
+        family=FlowFamily(config, (16, 16), function, directions=directions, seed=seed),
         pool=pool,
         preview=lambda latents: latents[:, :3],
         probe=Probe(conditioning=one, negative=one),
-        objective=rectified_flow,
         export_with=lambda *_: None,
         seed=seed,
         batch=4,
@@ -214,8 +216,7 @@ def test_refining_a_codec_changes_its_decoder_alone(tmp_path: Path, corpora: Pat
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
 def test_every_objective_trains_a_generator(name: str) -> None:
-    task = tiny_task()
-    task.objective, task.directions = _objective(name, torch.device("cpu"), compiled=False)
+    task = tiny_task(objective=name)
     task.loss(3).backward()
     gradients = [parameter.grad for parameter in task.module.parameters() if parameter.grad is not None]
     assert gradients
@@ -225,8 +226,24 @@ def test_every_objective_trains_a_generator(name: str) -> None:
             assert float(task.loss(3)) == float(tiny_task().loss(3)), "other objectives draw after all that it draws"
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"family": "nextdot"}, "unknown generator family `nextdot`; did you mean `nextdit`"),
+        ({"family": "flagdit"}, "unknown generator family `flagdit`; .*known: .*nextdit"),
+        ({"objective": "lcs"}, "unknown objective `lcs`; did you mean `lcss`"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    tmp_path: Path, corpora: Path, change: dict[str, object], message: str
+) -> None:
+    values = yaml.safe_load(generator_file(tmp_path, corpora).read_text()) | change
+    with pytest.raises(ValueError, match=message):
+        read_training(write(tmp_path / "faulty.yaml", values))
+
+
 def test_an_objective_that_a_network_cannot_be_trained_with_is_refused() -> None:
     with pytest.raises(ValueError, match="`sliced` differentiates the network twice, which a compiled network cannot"):
-        _objective("sliced", torch.device("cpu"), compiled=True)
+        objective_of("sliced", torch.device("cpu"), compiled=True)
     with pytest.raises(ValueError, match=r"attention of cuda cannot; .* choose rectified-flow, .*lcss"):
-        _objective("sliced", torch.device("cuda"), compiled=False)
+        objective_of("sliced", torch.device("cuda"), compiled=False)
