@@ -17,8 +17,7 @@ NORM_EPS = 1e-5
 class Cache:
     """Keys and values of every layer for `rows` sequences of up to `length` tokens, allocated once.
 
-    filled: tokens that are in it. real: `[rows, n]` bool, which of the first n tokens may be attended to, when some
-    may not (padding of a text); tokens after them always may.
+    filled: tokens that are in it.
     """
 
     def __init__(
@@ -27,8 +26,17 @@ class Cache:
         shape = (stage.layers, rows, stage.heads, length, stage.head_dim)
         self.keys = torch.empty(shape, device=device, dtype=dtype)
         self.values = torch.empty(shape, device=device, dtype=dtype)
-        self.filled = 0
-        self.real: Tensor | None = None
+        self.length, self.filled = length, 0
+        self._seen: Tensor | None = None
+
+    def restrict(self, real: Tensor | None) -> None:
+        """Hide tokens of the first n, where `real` `[rows, n]` is False (the padding of a text); None hides none."""
+        if real is not None:
+            self._seen = F.pad(real, (0, self.length - real.shape[1]), value=True)[:, None, None]
+
+    def visible(self, new: int) -> Tensor | None:
+        """What new tokens see of those before them and of themselves, `[rows, 1, 1, filled + new]`; None: all."""
+        return None if self._seen is None else self._seen[..., : self.filled + new]
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write the keys and values `[rows, H, N, D / H]` of new tokens; answers those of all tokens, as views."""
@@ -36,12 +44,6 @@ class Cache:
         self.keys[layer, :, :, self.filled : end] = keys
         self.values[layer, :, :, self.filled : end] = values
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-
-    def visible(self, new: int) -> Tensor | None:
-        """Mask `[rows, 1, 1, filled + new]` for one query of each row; None where everything is real."""
-        if self.real is None:
-            return None
-        return F.pad(self.real, (0, self.filled + new - self.real.shape[1]), value=True)[:, None, None]
 
 
 class SelfAttention(nn.Module):

@@ -15,9 +15,7 @@ from torch.nn import functional as F
 from modalities.contracts import Conditioning
 from modalities.generators.digit.config import EOS, SPECIAL, UNKNOWN, DiGITConfig
 from modalities.generators.digit.layers import TokenTransformer
-
-MASKED = -1
-"""What stands for a code that is not known yet."""
+from modalities.generators.digit.sampling import MASKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +110,19 @@ class DiGIT(nn.Module):
         h = self.decoder_embedding(codes, tokens)
         return self.decoder.logits(self.decoder.run(h, causal=True)[:, tokens.shape[1] :])
 
-    def masked_logits(self, codes: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `[B, V, code_ids]` of every code, where unknown ones are MASKED and everything sees everything."""
-        h = self.decoder.run(self.decoder_embedding(codes, tokens))
-        return self.decoder.logits(h[:, tokens.shape[1] + 1 :])
+    def masked_logits(self, codes: Tensor, tokens: Tensor, where: Tensor | None = None) -> Tensor:
+        """Logits `[B, V, code_ids]` of every code, where unknown ones are MASKED and everything sees everything.
+
+        where: places `[B, m]` whose logits `[B, m, code_ids]` are wanted; None wants all.
+        """
+        h = self.decoder.run(self.decoder_embedding(codes, tokens))[:, tokens.shape[1] + 1 :]
+        if where is not None:
+            h = h.gather(1, where[..., None].expand(-1, -1, h.shape[-1]))
+        return self.decoder.logits(h)
 
     def decoder_embedding(self, codes: Tensor, tokens: Tensor) -> Tensor:
         """`[B, S + 1 + V, D]`: tokens, the slot before the first code, and codes, some of which may be MASKED."""
-        slot = torch.full_like(codes[:, :1] if codes.shape[1] else tokens[:, :1], EOS)
+        slot = torch.full_like(tokens[:, :1], EOS)
         ids = torch.cat([slot, torch.where(codes == MASKED, UNKNOWN, codes + SPECIAL)], dim=1)
         before = self.decoder.embed(tokens + SPECIAL + self.config.code_ids, prefix=True)
         return torch.cat([before, self.decoder.embed(ids)], dim=1)

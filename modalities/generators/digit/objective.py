@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modalities.generators.digit.config import EOS, SPECIAL
-from modalities.generators.digit.model import MASKED, DiGIT, Prompt
+from modalities.generators.digit.model import DiGIT, Prompt
+from modalities.generators.digit.sampling import MASKED
 
 SMOOTHING = 0.1
 

@@ -1,0 +1,240 @@
+"""Text, a class or nothing to VQ codes with both stages of a DiGIT, and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from modalities.contracts import Conditioning, Extrapolation, GenerateOptions, Guidance, Size
+from modalities.generators.digit.config import EOS, SPECIAL, DiGITConfig
+from modalities.generators.digit.layers import Cache, TokenTransformer
+from modalities.generators.digit.model import DiGIT, Prompt, read_prompt
+from modalities.generators.digit.objective import decoder_loss, masked_loss, semantic_loss
+from modalities.generators.digit.sampling import Draws, in_rounds, invert, sources, uniforms
+
+if TYPE_CHECKING:
+    from modalities.weights.description import ModelDescription
+
+SAMPLER = "autoregressive"
+OPTIONS = ("temperature", "top_k", "top_p", "decoder_steps", "decoder_top_p")
+DECODER_ROUNDS = 8
+"""Rounds of a second stage that was trained with masks, unless asked otherwise: those of the published script."""
+DECODER_TOP_P = 0.8
+"""top_p of an autoregressive second stage, unless asked otherwise: that of the published script."""
+
+
+class DiGITGenerator:
+    """A DiGIT as a `modalities.contracts.Generator`; its latents are VQ codes as floats, `[B, 1, h, w]`.
+
+    stride: media units per VQ code. Options of its sampler: temperature, top_k and top_p of the semantic tokens;
+    decoder_steps, rounds of the second stage (0: one code after the other); decoder_top_p, of the latter.
+    """
+
+    def __init__(self, model: DiGIT, stride: Sequence[int]) -> None:
+        if len(stride) != 2:
+            raise ValueError(f"stride {tuple(stride)} names {len(stride)} axes; a DiGIT has two")
+        self.model = model
+        self.stride = tuple(stride)
+
+    @property
+    def config(self) -> DiGITConfig:
+        """The numbers of the model."""
+        return self.model.config
+
+    def latent_shape(self, size: Size) -> tuple[int, ...]:
+        """`[1, h, w]`; ValueError for any size but the trained one, since positions are learned."""
+        grid = self.config.code_grid
+        trained = tuple(cells * unit for cells, unit in zip(grid, self.stride, strict=True))
+        if tuple(size) != trained:
+            raise ValueError(f"size {tuple(size)}: this model makes {trained} alone")
+        return (1, *grid)
+
+    def generate(
+        self,
+        conditioning: Conditioning,
+        negative: Conditioning | None,
+        size: Size,
+        seeds: Sequence[int],
+        options: GenerateOptions,
+        start: Tensor | None = None,
+    ) -> Tensor:
+        """VQ codes `[B, 1, h, w]` in float32, one picture per prompt and seed.
+
+        Sample i draws from generators of its own: first a number for each semantic token, then those of the second
+        stage. Guidance moves the logits of the semantic tokens from those under `negative`; the second stage sees
+        tokens alone. ValueError for what this family has not: another size, strength, extrapolation.
+        """
+        shape = self.latent_shape(size)
+        self._check(conditioning, negative, seeds, options)
+        settings = dict(options.sampler_options)
+        draws = Draws(
+            temperature=float(settings.get("temperature", 1.0)),
+            top_k=_whole("top_k", settings.get("top_k", 0)),
+            top_p=float(settings.get("top_p", 1.0)),
+        )
+        rounds = self._rounds(settings)
+        last = Draws(top_p=float(settings.get("decoder_top_p", DECODER_TOP_P)))
+        with torch.inference_mode():
+            generators = sources(seeds)
+            tokens = self.semantic_tokens(conditioning, negative, generators, draws, options.guidance.scale)
+            codes = self.codes(tokens, generators, rounds, last)
+        return codes.clone().view(-1, *shape).float()
+
+    def semantic_tokens(
+        self,
+        conditioning: Conditioning,
+        negative: Conditioning | None,
+        generators: Sequence[torch.Generator],
+        draws: Draws,
+        guidance: float = 1.0,
+    ) -> Tensor:
+        """Tokens `[B, S]` of the first stage, one after the other, with keys and values kept.
+
+        guidance: w in l = l_negative + w (l_positive - l_negative), the logits that are drawn from; 1 needs no
+        `negative`, otherwise one for all samples or one for each.
+        """
+        stage, count, number = self.model.semantic, len(generators), self.config.tokens
+        guided = guidance != 1 and negative is not None
+        if guided and negative is not None:
+            conditioning = Conditioning.stack([conditioning, *[negative] * (count // len(negative))])
+        device = stage.embed_tokens.weight.device
+        prompt = read_prompt(self.config, conditioning).to(device)
+        uniform = uniforms(generators, number).to(device)
+        cache = self._filled(prompt, number)
+        ids, found = prompt.start, torch.empty((count, number), dtype=torch.long, device=device)
+        for place in range(number):
+            logits = _next_logits(stage, ids, place, cache)
+            if guided:
+                wanted, without = logits.chunk(2)
+                logits = without + guidance * (wanted - without)
+            found[:, place] = invert(draws.kept(logits), uniform[:, place])
+            ids = found[:, place].repeat(2 if guided else 1) + SPECIAL
+        return found
+
+    def codes(self, tokens: Tensor, generators: Sequence[torch.Generator], rounds: int, draws: Draws) -> Tensor:
+        """VQ codes `[B, V]` of semantic tokens `[B, S]`: in so many rounds, or one after the other when 0."""
+        stage, number = self.model.decoder, self.config.num_codes
+        tokens = tokens.to(stage.embed_tokens.weight.device)
+        if rounds:
+            return in_rounds(
+                lambda codes, where: self.model.masked_logits(codes, tokens, where),
+                number,
+                rounds,
+                generators,
+                tokens.device,
+            )
+        uniform = uniforms(generators, number).to(tokens.device)
+        cache = _cache(stage, len(tokens), tokens.shape[1] + number)
+        stage.run(stage.embed(tokens + SPECIAL + self.config.code_ids, prefix=True), causal=True, cache=cache)
+        ids, found = torch.full_like(tokens[:, 0], EOS), tokens.new_empty((len(tokens), number))
+        for place in range(number):
+            logits = _next_logits(stage, ids, place, cache)
+            found[:, place] = invert(draws.kept(logits), uniform[:, place])
+            ids = found[:, place] + SPECIAL
+        return found
+
+    def loss(self, latents: Tensor, conditioning: Conditioning, *, generator: torch.Generator) -> Tensor:
+        """The sum of both stages' losses, which share no parameters.
+
+        latents: `[B, 2, h, w]` on the grid of VQ codes: the code, and the semantic token of the cell that covers it.
+        """
+        codes, tokens = self.split(latents)
+        first = semantic_loss(self.model, tokens, read_prompt(self.config, conditioning))
+        if self.config.decoder_order == "masked":
+            return first + masked_loss(self.model, codes, tokens, generator)
+        return first + decoder_loss(self.model, codes, tokens)
+
+    def split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes `[B, V]` and tokens `[B, S]` of latents as `loss` takes them; ValueError when they are not so."""
+        config = self.config
+        steps = [whole // part for whole, part in zip(config.code_grid, config.grid, strict=True)]
+        even = all(n * step == whole for n, step, whole in zip(config.grid, steps, config.code_grid, strict=True))
+        if not even:
+            raise ValueError(f"a grid of {config.grid} tokens does not divide one of {config.code_grid} codes")
+        if latents.shape[1:] != (2, *config.code_grid):
+            wanted = [2, *config.code_grid]
+            raise ValueError(f"latents of codes and tokens should be [B, {wanted}], not {list(latents.shape)}")
+        whole = latents.round().long()
+        return whole[:, 0].flatten(1), whole[:, 1, :: steps[0], :: steps[1]].flatten(1)
+
+    def _filled(self, prompt: Prompt, number: int) -> Cache:
+        """Room for the text and so many tokens, the text in it."""
+        stage = self.model.semantic
+        cache = _cache(stage, len(prompt.start), prompt.length + number)
+        if prompt.text is not None:
+            cache.restrict(prompt.real)
+            stage.run(stage.embed_text(prompt.text), cache.visible(prompt.length), cache=cache)
+        return cache
+
+    def _rounds(self, settings: dict[str, float | str]) -> int:
+        """Rounds of the second stage; ValueError when it was not trained to be sampled so."""
+        masked = self.config.decoder_order == "masked"
+        rounds = _whole("decoder_steps", settings.get("decoder_steps", DECODER_ROUNDS if masked else 0))
+        if rounds > self.config.num_codes:
+            raise ValueError(f"decoder_steps is {rounds}, but there are {self.config.num_codes} codes to draw")
+        if bool(rounds) != masked:
+            raise ValueError(
+                f"decoder_steps is {rounds}, but the second stage of this model was trained to draw "
+                + ("codes in rounds; expected at least 1" if masked else "one code after the other; expected 0")
+            )
+        return rounds
+
+    def _check(
+        self,
+        conditioning: Conditioning,
+        negative: Conditioning | None,
+        seeds: Sequence[int],
+        options: GenerateOptions,
+    ) -> None:
+        """ValueError when counts do not fit together, or for an option that this family does not have."""
+        count = len(seeds)
+        if len(conditioning) != count:
+            raise ValueError(f"{len(conditioning)} prompts but {count} seeds; expected one seed per prompt")
+        if negative is not None and len(negative) not in (1, count):
+            raise ValueError(f"{len(negative)} negative prompts for {count} prompts; expected one, or one for each")
+        if options.sampler != SAMPLER:
+            raise ValueError(f"sampler `{options.sampler}` needs a velocity; this family has `{SAMPLER}` alone")
+        unknown = sorted(set(options.sampler_options) - set(OPTIONS))
+        if unknown:
+            raise ValueError(f"sampler {SAMPLER}: unknown {', '.join(unknown)}; known: {', '.join(OPTIONS)}")
+        if options.strength != 1:
+            raise ValueError(f"strength is {options.strength}; this family starts from nothing, so it should be 1")
+        if options.extrapolation != Extrapolation():
+            raise ValueError("extrapolation: the positions of this family are learned, so it has no method for others")
+        scale = options.guidance.scale
+        if options.guidance != Guidance(scale=scale):
+            raise ValueError("guidance: interval and channels are of a flow; this family has its scale alone")
+        if scale != 1 and not self.config.text_width:
+            raise ValueError(f"guidance is {scale}, but this model has no null condition to guide from; set it to 1")
+        if scale != 1 and negative is None:
+            raise ValueError(f"guidance is {scale}, which needs the conditioning of a negative prompt")
+
+
+def _cache(stage: TokenTransformer, rows: int, length: int) -> Cache:
+    weight = stage.embed_tokens.weight
+    return Cache(stage.stage, rows, length, weight.device, weight.dtype)
+
+
+def _next_logits(stage: TokenTransformer, ids: Tensor, place: int, cache: Cache) -> Tensor:
+    """Logits `[B, ids]` after one more id `[B]` at a place of the sequence."""
+    return stage.logits(stage.run(stage.embed(ids[:, None], place), cache.visible(1), cache=cache)[:, 0])
+
+
+def _whole(name: str, value: float | str) -> int:
+    """A whole number of at least 0 from an option."""
+    if isinstance(value, str) or value != int(value) or value < 0:
+        raise ValueError(f"{name} is {value}; expected a whole number of at least 0")
+    return int(value)
+
+
+def load(description: ModelDescription, device: torch.device | str, dtype: torch.dtype) -> DiGITGenerator:
+    """The generator that a description names, its weights loaded strictly; CheckpointError when they do not fit."""
+    from modalities.generators.digit.weights import load_weights
+
+    with torch.device("meta"):
+        model = DiGIT(DiGITConfig.from_mapping(description.generator_config))
+    load_weights(model, description.files, device=device, dtype=dtype)
+    return DiGITGenerator(model.eval(), description.stride)
