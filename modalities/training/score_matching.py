@@ -7,12 +7,14 @@ w(t) and means over the elements, the losses are
     sliced              w (e . dS(x_t) e + |S(x_t)|^2 / 2)        Song et al. (2019), square exact
     finite differences  w (e . (S+ - S-) / (2 h) + |S+ + S-|^2 / 8)        Pang et al. (2020)
     lcss                w (e . (S+ - S-) / (2 h) + (|S+|^2 + |S-|^2) / 4)  Stein's identity, both signs of e
+    lcss, plain         w (e . S+ / h + |S+|^2 / 2)       Stein's identity, one evaluation
 
 with S+- = S(x +- h e). LCSS averages the Hyvaerinen objective over Gaussian e, where Stein's identity turns the trace
 of the Jacobian into an inner product: nothing is differentiated but the loss. Its minimiser is the score of the density
 smoothed by h; so x carries only so much noise of its own that x +- h e has exactly that of the time it is labelled
 with: x = alpha x1 + sigma x0 / k, h = sigma r / k, k = sqrt(1 + r^2). Values below 0 are usual for all but the first.
-The printed form of the LCSS loss was not at hand; this is the reading whose minimiser is a score.
+The printed form of the LCSS loss was not at hand; this is the reading whose minimiser is a score. Both forms of it have
+the same expectation; the variance of the plain one grows as 1 / h^2, so it wants a ratio r near 1.
 """
 
 from __future__ import annotations
@@ -147,12 +149,26 @@ class ScoreMatching:
         return (self.weights(times, data) * (slope + (above + below).square() / 8)).mean()
 
     def lcss(
-        self, predict: Predict, data: Tensor, times: Tensor, noise: Tensor, directions: Tensor, ratio: float = RATIO
+        self,
+        predict: Predict,
+        data: Tensor,
+        times: Tensor,
+        noise: Tensor,
+        directions: Tensor,
+        ratio: float = RATIO,
+        antithetic: bool = True,
     ) -> Tensor:
-        """Local curvature smoothing with Stein's identity, antithetic, on noise that adds up to that of the label."""
+        """Local curvature smoothing with Stein's identity, on noise that adds up to that of the label.
+
+        antithetic: both signs of e, two evaluations; otherwise the plain form of one, whose gradient is that of
+        denoising score matching at the same points when `noise` is 0.
+        """
         c = self.at(times, data)
         whole = math.sqrt(1 + ratio**2)
         x, h = c.alpha * data + c.sigma / whole * noise, c.sigma * (ratio / whole)
+        if not antithetic:
+            score = self.score(predict, x + h * directions, times)
+            return (self.weights(times, data) * (score * directions / h + score.square() / 2)).mean()
         above, below = (self.score(predict, x + sign * h * directions, times) for sign in (1, -1))
         slope = (above - below) * directions / (2 * h)
         return (self.weights(times, data) * (slope + (above.square() + below.square()) / 4)).mean()
@@ -181,6 +197,11 @@ def finite_difference_sliced(
 def lcss(predict: Predict, data: Tensor, times: Tensor, noise: Tensor, directions: Tensor) -> Tensor:
     """LCSS of a velocity on the linear path."""
     return _VELOCITY.lcss(predict, data, _inside(times), noise, directions)
+
+
+def lcss_plain(predict: Predict, data: Tensor, times: Tensor, noise: Tensor, directions: Tensor) -> Tensor:
+    """LCSS of a velocity on the linear path in the plain form, which adds as much noise as there is already."""
+    return _VELOCITY.lcss(predict, data, _inside(times), noise, directions, 1.0, antithetic=False)
 
 
 def rectified_flow_lcss(predict: Predict, data: Tensor, times: Tensor, noise: Tensor, directions: Tensor) -> Tensor:
