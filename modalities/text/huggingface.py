@@ -205,7 +205,8 @@ def read_model(source: str, tokenizer_source: str, revision: str, dtype: torch.d
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     if Path(source).is_dir() and not any(Path(source).glob("*.safetensors")):
         raise CheckpointError(
-            f"{source} holds no .safetensors file; other formats are not read: convert to safetensors"
+            f"{source} holds no .safetensors file, and pickled weights are not read; `parhelion convert` with "
+            "`--kind tensors` turns a pytorch_model.bin into a file that belongs here as model.safetensors"
         )
     asked: dict[str, Any] = {"revision": revision, "local_files_only": offline}
     try:

@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from modalities.audio import AUDIO
 from modalities.contracts import Extrapolation, GenerateOptions, Guidance
-from modalities.image import IMAGE
-from modalities.point_cloud import POINT_CLOUD
 from orchestrator.catalog import STAGES, resolve
 from orchestrator.errors import ModelError, StageError
 from orchestrator.item import Item, Sample
@@ -128,30 +125,37 @@ def test_enlarging_goes_through_the_media_and_leaves_equal_sizes_alone(models: M
     codec = models.codec("m")
     with torch.inference_mode():
         latents = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-        assert enlarged(latents, (4, 4), (16, 16), codec, IMAGE) is latents
-        larger = enlarged(latents, (6, 4), (24, 16), codec, IMAGE)
+        assert enlarged(latents, (4, 4), (16, 16), codec) is latents
+        larger = enlarged(latents, (6, 4), (24, 16), codec)
         assert larger.shape == (2, 4, 6, 4)
         flat = codec.encode(torch.full((1, 3, 16, 16), 0.25))
-        shift = codec.decode(enlarged(flat, (8, 8), (32, 32), codec, IMAGE)).mean() - codec.decode(flat).mean()
+        shift = codec.decode(enlarged(flat, (8, 8), (32, 32), codec)).mean() - codec.decode(flat).mean()
         assert abs(float(shift)) < 0.2
 
 
 def test_sounds_are_stretched_as_spectrograms_and_points_are_repeated(tmp_path: Path):
-    models = ModelStore(
-        {name: {"source": str(make_tiny_model(tmp_path / name, modality=name))} for name in ("audio", "point-cloud")},
-        "cpu",
-    )
-    with torch.inference_mode():
-        mels = torch.randn(1, 80, 1, generator=torch.Generator().manual_seed(0)) + torch.arange(16.0)
-        longer = enlarged(mels, (32,), (8192,), models.codec("audio"), AUDIO)
-        assert longer.shape == (1, 80, 32)
-        slope = longer[:, :, 1:31].diff(dim=2)
-        assert torch.allclose(slope, torch.full_like(slope, 0.5), atol=1e-5), "twice as long, mel bin by mel bin"
-        points = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0))
-        codec = models.codec("point-cloud")
-        assert torch.equal(enlarged(points, (8,), (8,), codec, POINT_CLOUD), points.repeat_interleave(2, dim=2))
-        assert torch.equal(enlarged(points, (6,), (6,), codec, POINT_CLOUD), points[:, :, [0, 0, 1, 2, 2, 3]])
-        assert torch.equal(enlarged(points, (2,), (2,), codec, POINT_CLOUD), points[:, :, [0, 2]])
+    source = torch.Generator().manual_seed(0)
+    mels = torch.randn(1, 80, 16, generator=source)
+    points = torch.randn(1, 6, 4, generator=source)
+    cases = {
+        "audio": (mels, torch.nn.functional.interpolate(mels, 32, mode="linear"), 32 * 256),
+        "point-cloud": (points, points.repeat_interleave(2, dim=2), 8),
+    }
+    for name, (before, after, size) in cases.items():
+        models = ModelStore({"m": {"source": str(make_tiny_model(tmp_path / name, modality=name))}}, "cpu")
+        encode, options = Encode({"model": "m"}, models), {**SHORT, "size": [size], "strength": 0.5}
+        stage = Extrapolate(options, models)
+        encode.setup()
+        stage.setup()
+        (text,) = encode.process([item(3)])
+        assert not isinstance(text, StageError)
+        results = [
+            outcome.values["latents"]
+            for latents in (before, after)
+            for outcome in stage.process([text.with_values(latents=latents[0])])
+        ]
+        assert results[0].shape == after.shape[1:]
+        torch.testing.assert_close(results[0], results[1])
 
 
 def test_media_leave_decode_in_the_numbers_of_their_modality(tmp_path: Path, encoded: list[Item]):
