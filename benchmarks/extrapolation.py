@@ -28,7 +28,6 @@ from typing import Any
 import torch
 from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
 from extrapolation_page import write_page
-from nearest_sprite import SpriteIndex, border_colour, lab
 from prompt_following import Prompt, read_prompts
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,6 +36,7 @@ from modalities import catalog
 from modalities.contracts import Conditioning, Extrapolation, GenerateOptions
 from modalities.training.corpora import packages
 from modalities.training.corpora.concepts import CONCEPTS
+from modalities.training.corpora.nearest_sprite import SpriteIndex, border_colour, lab
 from modalities.training.corpora.sprites import load_sprites
 
 PLACING = "position-interpolation"

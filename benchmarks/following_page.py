@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from nearest_sprite import composite
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from modalities.training.corpora.concepts import BACKGROUNDS, CONCEPTS, STYLES
+from modalities.training.corpora.nearest_sprite import composite
 
 LANGUAGES = {
     "en": "English",

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nearest_sprite import SpriteIndex, lab
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +20,7 @@ from modalities.training.corpora.animated import load_loops
 from modalities.training.corpora.compose import LAYOUTS, PICTURE
 from modalities.training.corpora.concepts import STYLES
 from modalities.training.corpora.motions import MOTIONS
+from modalities.training.corpora.nearest_sprite import SpriteIndex, lab
 from modalities.training.corpora.sprite_motion import MOVING, STILL
 from modalities.training.corpora.sprites import load_sprites
 

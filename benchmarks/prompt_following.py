@@ -3,8 +3,8 @@
     python benchmarks/prompt_following.py [--model builtin/image] [--steps N] [--check]
 
 For each prompt one picture is made from a seed that follows from the prompt's id, and the nearest training sprite is
-looked up (`nearest_sprite.py`). The prompt is followed when that sprite is the prompted concept. The measure is first
-tried on composed training scenes (what a perfect model would score, with and without the codec) and on pictures
+looked up (`corpora/nearest_sprite.py`). The prompt is followed when that sprite is the prompted concept. The measure is
+first tried on composed training scenes (what a perfect model would score, with and without the codec) and on pictures
 compared with other prompts (what luck would score). Writes benchmarks/results/prompt_following-<date>.json and
 docs/prompt_following.md with its pictures. `--check` makes the exit status 1 when a threshold is missed.
 """
@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
 from following_page import write_page
-from nearest_sprite import Nearest, SpriteIndex
 from torch import Tensor
 
 from modalities.training.corpora import packages
 from modalities.training.corpora.compose import Scene, compose
 from modalities.training.corpora.concepts import BACKGROUNDS, CONCEPTS, STYLES
 from modalities.training.corpora.names import load_names
+from modalities.training.corpora.nearest_sprite import Nearest, SpriteIndex
 from modalities.training.corpora.sprites import load_sprites
 
 PROMPTS = ROOT / "benchmarks" / "prompts" / "following.csv"

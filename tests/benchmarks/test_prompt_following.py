@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nearest_sprite import Nearest, SpriteIndex, border_colour, composite, lab, nearest_colour
 from PIL import Image, ImageDraw
 from prompt_following import luck, missed, outcomes, read_prompts, summary
 
@@ -18,6 +17,14 @@ from modalities.training.corpora.captions import caption, free_caption
 from modalities.training.corpora.compose import Scene, compose, draw_scene
 from modalities.training.corpora.concepts import BACKGROUNDS, CONCEPTS, STYLES
 from modalities.training.corpora.names import load_names
+from modalities.training.corpora.nearest_sprite import (
+    Nearest,
+    SpriteIndex,
+    border_colour,
+    composite,
+    lab,
+    nearest_colour,
+)
 from modalities.training.corpora.paraphrases import PARAPHRASES
 from modalities.training.corpora.phrases import PHRASES
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from moving_sprite import DIRECTIONS, MovingSprites, Seen, direction_of, foreground, middles, reduced, slope_of
-from nearest_sprite import SpriteIndex
 from PIL import Image, ImageDraw
 from video_extrapolation import objects
 from video_following import cut_change, luck, missed, outcomes, read_prompts, summary
 from video_page import strips, to_bytes, wall
 
+from modalities.training.corpora.motion_paraphrases import MOTION_PARAPHRASES
 from modalities.training.corpora.motion_phrases import MOTION_PHRASES
 from modalities.training.corpora.motions import FRAMES, draw_clip, path
+from modalities.training.corpora.nearest_sprite import SpriteIndex
 from modalities.training.corpora.sprite_motion import MOVING, STILL, SpriteMotion
 
 CORPORA = Path(__file__).resolve().parents[2] / ".corpora"
@@ -65,12 +67,27 @@ def test_there_are_sixty_prompts_evenly_spread():
     assert len({prompt.id for prompt in PROMPTS}) == len({prompt.text for prompt in PROMPTS}) == 60
 
 
+def wordings(language: str, text: str) -> set[str]:
+    """Every wording that captions have for a direction, with `{x}` for the subject, as far as `text` could have it."""
+    found = {pattern for line in MOTION_PHRASES[language].motions.values() for pattern in line}
+    more = MOTION_PARAPHRASES[language]
+    verbs = [verb for verb in more.verbs if plain(verb) in text]
+    ways = [way for line in more.ways.values() for way in line if plain(way) in text]
+    free = {s.format(x="{x}", v=v, w=w) for s, v, w in product(set(more.sentences), verbs, ways)}
+    return {frame.format(s=pattern) for frame, pattern in product({"{s}", *more.frames}, found | free)}
+
+
 def test_no_prompt_is_worded_like_a_training_caption():
     for prompt in PROMPTS:
-        for pattern in (p for line in MOTION_PHRASES[prompt.language].motions.values() for p in line):
+        text = plain(prompt.text)
+        for pattern in wordings(prompt.language, text):
             # With the subject's place left open, no pattern may match the prompt from end to end.
             form = re.escape(plain(pattern.replace("{x}", "OBJECT"))).replace("object", r"\w+( \w+)?")
-            assert not re.fullmatch(form, plain(prompt.text)), f"{prompt.id} is worded as `{pattern}`"
+            assert not re.fullmatch(form, text), f"{prompt.id} is worded as `{pattern}`"
+
+
+def test_a_prompt_in_a_wording_of_the_captions_would_be_seen():
+    assert any("{x} heads leftwards" in pattern for pattern in wordings("en", plain("My big robot heads leftwards")))
 
 
 @pytest.mark.skipif(not (CORPORA / "cldr-annotations-full-48.2.0").is_dir(), reason="the corpora are not here")

@@ -1,4 +1,4 @@
-"""Which training sprite a picture shows, how often and on which colour: the measure behind the quality benchmarks.
+"""Which training sprite a picture shows, how often and on which colour: how pictures of the corpus are judged.
 
 The background is the median colour of the picture's border. Every sprite (each concept in each style) is composited on
 that colour in every training layout (one, two or three objects), at several sizes and shifts, and the composite with
@@ -72,7 +72,7 @@ class SpriteIndex:
 
     def nearest(self, pictures: Tensor) -> Nearest:
         """Look every picture `[N, 3, 64, 64]` in 0..1 up. Pictures do not influence each other."""
-        parts = [self._nearest(batch) for batch in pictures.float().split(8)]
+        parts = [self._nearest(batch) for batch in torch.split(pictures.float(), 8)]
         return Nearest(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _nearest(self, pictures: Tensor) -> tuple[Tensor, ...]:
