@@ -108,6 +108,11 @@ SAMPLERS: dict[str, Entry] = {
         "K small steps of the reverse SDE a step, for two evaluations on average",
         {"evaluations": 2, "order": 1, "stochastic": True, "by_rows": True, "k": 16, "options": "k diffusion scale"},
     ),
+    "masked-autoregressive": Entry(
+        "modalities.generators.mar.sampling:sample",
+        "MAR's own: steps are iterations, each of which draws some of the tokens",
+        {"evaluations": 1, "order": 0, "families": "mar", "options": "temperature head_steps guidance_schedule"},
+    ),
 }
 
 SCHEDULES: dict[str, Entry] = {
@@ -166,6 +171,11 @@ GENERATORS: dict[str, Entry] = {
         "modalities.generators.flagdit.generate:load",
         "Flag-DiT of one axis: the released Lumina audio and music models",
         {"cost": "modalities.generators.flagdit.cost"},
+    ),
+    "mar": Entry(
+        "modalities.generators.mar.generate:load",
+        "MAR: masked tokens in random order, each drawn by a small diffusion",
+        {"cost": "modalities.generators.mar.cost", "training": "modalities.training.mar_family:load"},
     ),
 }
 

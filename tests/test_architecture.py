@@ -45,6 +45,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.weights",
     ),
     "modalities.weights.configuration": (),
+    "modalities.generators.mar": (
+        "modalities.contracts",
+        "modalities.catalog",
+        "modalities.flow",
+        "modalities.weights",
+    ),
     "modalities.weights.headers": (),
     "modalities.weights.description": (
         "modalities.catalog",
@@ -126,6 +132,8 @@ OUTSIDE: dict[str, set[str]] = {
     "modalities.generators.nextdit.cost": set(),
     "modalities.generators.flagdit.config": set(),
     "modalities.generators.flagdit.cost": set(),
+    "modalities.generators.mar.config": set(),
+    "modalities.generators.mar.cost": set(),
     "modalities.generators.digit.config": set(),
     "modalities.generators.digit.cost": set(),
     "modalities.weights.convert_vocoder": {"torch", "yaml"},

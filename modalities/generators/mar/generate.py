@@ -1,0 +1,139 @@
+"""Conditioning to latents with a MAR, and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from modalities.contracts import Conditioning, GenerateOptions, Size
+from modalities.flow.generation import check_request
+from modalities.generators.mar.config import MARConfig
+from modalities.generators.mar.loss import loss
+from modalities.generators.mar.model import MAR
+from modalities.generators.mar.sampling import Iterations, sample, still_hidden
+from modalities.generators.mar.tokens import from_tokens
+
+if TYPE_CHECKING:
+    from modalities.weights.description import ModelDescription
+
+SAMPLER = "masked-autoregressive"
+OPTIONS = ("guidance_schedule", "head_steps", "temperature")
+
+
+class MARGenerator:
+    """A MAR as a `modalities.contracts.Generator`.
+
+    stride: media units per latent cell of both axes. The model may be in any floating type; tokens are float32.
+    """
+
+    def __init__(self, model: MAR, stride: Sequence[int]) -> None:
+        if len(stride) != 2:
+            raise ValueError(f"stride {tuple(stride)} names {len(stride)} axes; a MAR has two")
+        self.model = model
+        self.stride = tuple(stride)
+
+    @property
+    def config(self) -> MARConfig:
+        """The numbers of the model."""
+        return self.model.config
+
+    def latent_shape(self, size: Size) -> tuple[int, ...]:
+        """`[channels, h, w]`; ValueError for any size but the one that the model was trained at."""
+        only = tuple(cells * stride for cells, stride in zip(self.config.cells, self.stride, strict=True))
+        if tuple(size) != only:
+            raise ValueError(f"size {tuple(size)}; this MAR makes the size that it was trained at alone: {only}")
+        return (self.config.in_channels, *self.config.cells)
+
+    def generate(
+        self,
+        conditioning: Conditioning,
+        negative: Conditioning | None,
+        size: Size,
+        seeds: Sequence[int],
+        options: GenerateOptions,
+        start: Tensor | None = None,
+    ) -> Tensor:
+        """Latents `[B, channels, h, w]` in float32, one per prompt and seed.
+
+        Everything random of sample i is drawn from one CPU generator seeded with seeds[i], whatever the device.
+        options: `steps` is the number of iterations; of the sampler, temperature, head_steps and guidance_schedule.
+        negative: one prompt for all or one for each, such as the empty one; without it there is no guidance.
+        ValueError for what a MAR has not: another sampler, a time of guidance, latents to start from.
+        """
+        self.latent_shape(size)
+        config = self.config
+        check_request(
+            conditioning, negative, seeds, options, start, channels=config.in_channels, width=config.cap_feat_dim
+        )
+        how = iterations(options)
+        still_hidden(config.tokens, how.iterations)
+        if config.classes:
+            _check_classes(conditioning, config.classes)
+        rows = self._rows(conditioning)
+        away = None
+        if negative is not None and how.guidance != 1:
+            away = self._rows(negative)
+            away = away.expand_as(rows) if len(away) == 1 else away
+        sources = [torch.Generator().manual_seed(seed) for seed in seeds]
+        tokens = sample(self.model, rows, away, sources, how)
+        return from_tokens(tokens, config.trained_tokens, config.patch).clone()
+
+    def loss(self, latents: Tensor, conditioning: Conditioning, *, generator: torch.Generator) -> Tensor:
+        """The loss of MAR, see `loss.py`; everything random is drawn from `generator`, on its device."""
+        return loss(self.model, latents, conditioning, generator)
+
+    @torch.inference_mode()
+    def _rows(self, conditioning: Conditioning) -> Tensor:
+        """The buffer's rows of each prompt."""
+        weight = self.model.z_proj.weight
+        # The number of a class is whole, which a narrow type would round.
+        told = conditioning.to(weight.device, None if self.config.classes else weight.dtype)
+        return self.model.condition(told.tokens, told.mask)
+
+
+def iterations(options: GenerateOptions) -> Iterations:
+    """How a sample is drawn; ValueError for options that a MAR cannot follow."""
+    if options.sampler != SAMPLER:
+        raise ValueError(
+            f"sampler `{options.sampler}` follows a velocity, which a MAR does not have; expected `{SAMPLER}`"
+        )
+    unknown = sorted(set(options.sampler_options) - set(OPTIONS))
+    if unknown:
+        raise ValueError(f"sampler `{SAMPLER}` does not take {', '.join(unknown)}; it takes {', '.join(OPTIONS)}")
+    if options.strength < 1:
+        raise ValueError(f"strength is {options.strength}; a MAR has no time to start from, so expected 1")
+    if options.extrapolation.method != "none":
+        raise ValueError(
+            f"extrapolation `{options.extrapolation.method}` rescales rotary positions; those of a MAR are learned, so "
+            "expected none"
+        )
+    if options.guidance.interval != (0.0, 1.0) or options.guidance.channels is not None:
+        raise ValueError("guidance of a MAR has a scale and no interval or channels: there is no time to count in")
+    given = options.sampler_options
+    return Iterations(
+        iterations=options.steps,
+        guidance=options.guidance.scale,
+        schedule=str(given.get("guidance_schedule", "linear")),
+        temperature=float(given.get("temperature", 1.0)),
+        head_steps=int(given.get("head_steps", 100)),
+    )
+
+
+def _check_classes(conditioning: Conditioning, classes: int) -> None:
+    """ValueError unless every prompt is the number of a class, or below 0 for none."""
+    wrong = [int(number) for number in conditioning.tokens[:, 0, 0] if number >= classes]
+    if wrong or conditioning.tokens.shape[1] != 1:
+        raise ValueError(f"class {wrong[:1] or 'of several tokens'}; this model knows {classes}, from 0 on")
+
+
+def load(description: ModelDescription, device: torch.device | str, dtype: torch.dtype) -> MARGenerator:
+    """The generator that a description names, its weights loaded strictly; CheckpointError when they do not fit."""
+    from modalities.generators.mar.weights import load_weights
+
+    with torch.device("meta"):
+        model = MAR(MARConfig.from_mapping(description.generator_config))
+    load_weights(model, description.files, device=device, dtype=dtype)
+    return MARGenerator(model.eval(), description.stride)

@@ -1,0 +1,100 @@
+"""A MAR in training."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from modalities.contracts import Conditioning
+from modalities.generators.mar.config import MARConfig
+from modalities.generators.mar.loss import loss
+from modalities.generators.mar.model import MAR
+from modalities.generators.mar.sampling import Iterations, sample
+from modalities.generators.mar.tokens import from_tokens
+from modalities.training.family import Probe
+from modalities.training.settings import GeneratorTraining
+
+SHEET_ITERATIONS = 16
+SHEET_HEAD_STEPS = 25
+SHEET_GUIDANCE = 3.0
+
+
+class MARFamily:
+    """A MAR and its loss. compile: compile the blocks of encoder, decoder and head (alike ones share a compilation)."""
+
+    def __init__(
+        self, config: MARConfig, *, seed: int = 0, compile: bool = False, device: torch.device | str = "cpu"
+    ) -> None:
+        torch.manual_seed(seed)
+        self.network = MAR(config).to(device).train()
+        self.device = torch.device(device)
+        if compile:
+            for block in self.network.blocks:
+                block.compile(dynamic=True)
+
+    @property
+    def module(self) -> MAR:
+        """The network."""
+        return self.network
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Fields of `MARConfig`."""
+        return self.network.config.to_mapping()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Nothing: the configuration says how a MAR is trained."""
+        return {}
+
+    def loss(self, latents: Tensor, conditioning: Conditioning, source: torch.Generator) -> Tensor:
+        """See `modalities.generators.mar.loss`."""
+        # As for a Next-DiT, the CPU's fused attention is slower than one that is written out.
+        with sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext():
+            return loss(self.network, latents.to(self.device), conditioning.to(self.device), source)
+
+    def sample(self, probe: Probe) -> Tensor:
+        """Latents of the probe's prompts, guided."""
+        config = self.network.config
+        wanted, without = probe.conditioning.to(self.device), probe.negative.to(self.device)
+        rows = self.network.condition(wanted.tokens, wanted.mask)
+        negative = self.network.condition(without.tokens, without.mask).expand_as(rows)
+        sources = [torch.Generator().manual_seed(probe.seed + i) for i in range(len(rows))]
+        how = Iterations(
+            iterations=min(SHEET_ITERATIONS, config.tokens), guidance=SHEET_GUIDANCE, head_steps=SHEET_HEAD_STEPS
+        )
+        self.network.eval()
+        try:
+            tokens = sample(self.network, rows, negative, sources, how)
+        finally:
+            self.network.train()
+        return from_tokens(tokens, config.trained_tokens, config.patch).clone()
+
+
+def load(
+    training: GeneratorTraining, latents: tuple[int, ...], width: int, device: torch.device, compiled: bool
+) -> MARFamily:
+    """The MAR of a training file, conditioned on text; see `modalities.training.family`.
+
+    What the file leaves out follows from the latents `[C, h, w]` and the text's width; ValueError where it says
+    otherwise than they are.
+    """
+    channels, axes = latents[0], latents[1:]
+    patch = tuple(int(n) for n in training.model.get("patch", (1, 1)))
+    if len(axes) != 2 or len(patch) != 2 or any(n % p for n, p in zip(axes, patch, strict=True)):
+        raise ValueError(
+            f"model: a MAR has two axes that its patch divides; got {list(axes)} cells, patch {list(patch)}"
+        )
+    known = {"in_channels": channels, "trained_tokens": tuple(n // p for n, p in zip(axes, patch, strict=True))}
+    config = MARConfig.from_mapping({**known, "classes": 0, "cap_feat_dim": width, **training.model})
+    if config.in_channels != channels or config.cells != axes or config.cap_feat_dim != width:
+        raise ValueError(
+            f"model: in_channels {config.in_channels}, trained_tokens {list(config.trained_tokens)} and cap_feat_dim "
+            f"{config.cap_feat_dim} do not fit latents of {channels} channels and {list(axes)} cells and text of width "
+            f"{width}; leave them out"
+        )
+    return MARFamily(config, seed=training.seed, compile=compiled, device=device)
