@@ -38,7 +38,16 @@ def logit_normal(count: int, generator: torch.Generator) -> Tensor:
     return torch.sigmoid(torch.randn(count, generator=generator))
 
 
-TIMES: dict[str, Times] = {"uniform": uniform, "logit-normal": logit_normal}
+def shifted(count: int, generator: torch.Generator) -> Tensor:
+    """Times u / (4 - 3 u), u uniform: 41 of 100 below 0.15, where what a spectrogram's pitch is gets decided.
+
+    The shift of Esser et al. 2024 (equation 23) with a factor of 4, here with 0 at the noise.
+    """
+    u = torch.rand(count, generator=generator)
+    return u / (4 - 3 * u)
+
+
+TIMES: dict[str, Times] = {"uniform": uniform, "logit-normal": logit_normal, "shifted": shifted}
 """Distributions of training times, by the name that a training file gives."""
 
 Coupling = Callable[[Tensor, Tensor, int], Tensor]

@@ -72,7 +72,7 @@ MOTIONS: dict[str, Motion] = {
 }
 """The motions by name."""
 
-WEIGHTS: dict[str, float] = dict.fromkeys(MOTIONS, 1.0) | {"left": 2.2, "right": 2.2, "up": 2.0, "down": 2.0}
+WEIGHTS: dict[str, float] = dict.fromkeys(MOTIONS, 1.0) | dict.fromkeys(("left", "right", "up", "down"), 5.0)
 """How often clips have each motion, up to a factor. The four directions are the ones that people ask for."""
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from modalities.training.corpora.animated import load_loops
 from modalities.training.corpora.compose import dye
 from modalities.training.corpora.concepts import BACKGROUNDS, STYLES, TINTS
+from modalities.training.corpora.motion_paraphrases import MOTION_PARAPHRASES
 from modalities.training.corpora.motion_phrases import MOTION_PHRASES
 from modalities.training.corpora.motions import FRAMES, WEIGHTS, Pose, draw_clip, path
 from modalities.training.corpora.names import Names, load_names
@@ -31,8 +32,14 @@ STILL = tuple("🐈🐕🐎🐄🐖🐘🦁🐢🐊🐸🐟🦀🐌🦊🌲🍄�
 MOVING = tuple("😀😂😍😎😭😡😴🤔👻👽👍👋❤🎃🐶🐰🐧🦋🐳🕷")
 """What moves by itself; none of it is among `STILL`."""
 
-ENGLISH_SHARE = 0.3
-EMOJI_SHARE = 0.06
+ENGLISH_SHARE = 0.1
+EMOJI_SHARE = 0.05
+FREE_SHARE = 0.7
+"""Captions in the freer wordings of `motion_paraphrases.py`."""
+PLAIN_SHARE = 0.6
+"""Free captions that call an object by its plain name where it has one."""
+CAPITAL_SHARE, STOP_SHARE = 0.4, 0.1
+"""Free captions that begin with a capital letter, and that end with a full stop."""
 SILENT_SHARE = 0.3
 """Captions of a bouncing object that do not say how it moves: what nobody describes bounces."""
 BACKGROUND_SHARE = 0.35
@@ -148,31 +155,51 @@ def caption(clip: Clip, names: Names, emoji: Sequence[str], seed: int, index: in
     rng = np.random.default_rng((seed, index, 2, number))
     languages = list(MOTION_PHRASES)
     language = "en" if rng.random() < ENGLISH_SHARE else str(rng.choice(languages))
-    phrases, words = PHRASES[language], MOTION_PHRASES[language]
+    free = rng.random() < FREE_SHARE
+    phrases, words, more = PHRASES[language], MOTION_PHRASES[language], MOTION_PARAPHRASES[language]
     text = str(rng.choice(list(names.names[language][emoji.index(clip.concept)])))
+    if free and rng.random() < PLAIN_SHARE:
+        text = more.names.get(clip.concept, text)
     if rng.random() < EMOJI_SHARE:
         text = clip.concept
     if clip.tint is not None:
         text = _pick(rng, phrases.tints).format(x=text, c=phrases.colours[clip.tint])
     if clip.motion is None:
-        text = _with_article(_pick(rng, words.animated), text)
+        text = with_article(_pick(rng, words.animated), text, language)
     else:
-        text = _with_article(_pick(rng, words.subjects), text)
+        text = with_article(_pick(rng, more.subjects if free else words.subjects), text, language)
         if clip.motion != "bounce" or rng.random() > SILENT_SHARE:
-            text = _pick(rng, words.motions[clip.motion]).format(x=text)
+            text = _moving(rng, text, clip.motion, language, free)
+    if free:
+        text = _pick(rng, more.frames).format(s=text)
     if clip.background != "white" or rng.random() < 0.04:
         text = _pick(rng, phrases.backgrounds).format(s=text, c=phrases.colours[clip.background])
-    return text
+    if free and rng.random() < CAPITAL_SHARE:
+        text = text[:1].upper() + text[1:]
+    return text + "." if free and rng.random() < STOP_SHARE else text
+
+
+def with_article(pattern: str, word: str, language: str) -> str:
+    """A subject or a title with a word in it; the article as the word's beginning wants it."""
+    if language == "en" and word[:1].lower() in "aeiou":
+        pattern = f" {pattern}".replace(" a {x}", " an {x}")[1:]
+    if language in ("fr", "it") and word[:1].lower() in "aeiouéêhà":
+        pattern = pattern.replace("le {x}", "l’{x}").replace("la {x}", "l’{x}").replace("lo {x}", "l’{x}")
+    if language == "ar" and (" " in word or word.startswith("ال") or not word.isalpha()):
+        # The article is a part of the word, and each word of a name would need it.
+        pattern = pattern.replace("ال{x}", "{x}")
+    return pattern.format(x=word)
+
+
+def _moving(rng: np.random.Generator, subject: str, motion: str, language: str, free: bool) -> str:
+    more = MOTION_PARAPHRASES[language]
+    if not free or motion not in more.ways:
+        return _pick(rng, MOTION_PHRASES[language].motions[motion]).format(x=subject)
+    return _pick(rng, more.sentences).format(x=subject, v=_pick(rng, more.verbs), w=_pick(rng, more.ways[motion]))
 
 
 def _pick(rng: np.random.Generator, patterns: Sequence[str]) -> str:
     return patterns[int(rng.integers(len(patterns)))]
-
-
-def _with_article(pattern: str, word: str) -> str:
-    if pattern.startswith("a {x}") and word[:1].lower() in "aeiou":
-        pattern = "an" + pattern[1:]
-    return pattern.format(x=word)
 
 
 def load(folder: Path, *, scenes: int = 8000, captions: int = 4, seed: int = 41, jitter: float = 1.0) -> SpriteMotion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from PIL import Image
 
 from modalities.training.corpora.animated import load_loop
 from modalities.training.corpora.concepts import BACKGROUNDS, CONCEPTS
+from modalities.training.corpora.motion_paraphrases import MOTION_PARAPHRASES, NAMED, WAYS
 from modalities.training.corpora.motion_phrases import MOTION_ORDER, MOTION_PHRASES
 from modalities.training.corpora.motions import FRAMES, MOTIONS, WEIGHTS, path
 from modalities.training.corpora.packages import ANIMATED
 from modalities.training.corpora.phrases import PHRASES
-from modalities.training.corpora.sprite_motion import MOVING, STILL, Clip, SpriteMotion, draw
+from modalities.training.corpora.sprite_motion import MOVING, STILL, Clip, SpriteMotion, draw, with_article
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
@@ -90,8 +92,9 @@ def test_a_caption_says_what_the_clip_shows(corpus: SpriteMotion) -> None:
             if clip.background != "white":
                 assert any(PHRASES[language].colours[clip.background] in text for language in MOTION_PHRASES)
             if clip.motion in DIRECTIONS:
-                ends = [p for words in MOTION_PHRASES.values() for p in words.motions[str(clip.motion)]]
-                assert any(end.replace("{x}", "").strip() in text for end in ends)
+                ends = [p for words in MOTION_PHRASES.values() for p in words.motions[clip.motion]]
+                ends += [way for words in MOTION_PARAPHRASES.values() for way in words.ways[clip.motion]]
+                assert any(end.replace("{x}", "").strip().casefold() in text.casefold() for end in ends)
     assert len(seen) > 300
 
 
@@ -102,6 +105,36 @@ def test_every_language_words_every_motion() -> None:
         patterns = [pattern for line in words.motions.values() for pattern in line]
         assert all(pattern.count("{x}") == 1 for pattern in (*patterns, *words.animated, *words.subjects)), language
         assert len(set(patterns)) == len(patterns), f"{language} says two motions alike"
+
+
+def test_every_language_has_freer_wordings_whose_ways_say_one_direction() -> None:
+    assert tuple(MOTION_PARAPHRASES) == tuple(MOTION_PHRASES)
+    for language, words in MOTION_PARAPHRASES.items():
+        ways = [way for line in words.ways.values() for way in line]
+        assert tuple(words.ways) == WAYS
+        assert len(set(ways)) == len(ways), f"{language} says two directions alike"
+        assert all(set(re.findall(r"{(.)}", one)) == {"x", "v", "w"} for one in words.sentences), language
+        assert all(one.count("{x}") == 1 for one in words.subjects), language
+        assert all(one.count("{s}") == 1 for one in words.frames), language
+        assert len(words.verbs) >= 11
+        assert set(words.names) <= set(NAMED) <= {*STILL, *MOVING}
+
+
+@pytest.mark.parametrize(
+    ("language", "pattern", "word", "found"),
+    [
+        ("en", "a {x}", "elephant", "an elephant"),
+        ("en", "that {x}", "apple", "that apple"),
+        ("fr", "le {x}", "éléphant", "l’éléphant"),
+        ("it", "la {x}", "auto", "l’auto"),
+        ("es", "la {x}", "estrella", "la estrella"),
+        ("ar", "ال{x}", "قطة", "القطة"),
+        ("ar", "ال{x}", "كرة قدم", "كرة قدم"),
+        ("ar", "هذا ال{x}", "🐈", "هذا 🐈"),
+    ],
+)
+def test_articles_suit_the_word(language: str, pattern: str, word: str, found: str) -> None:
+    assert with_article(pattern, word, language) == found
 
 
 def test_what_is_animated_moves_and_is_cut_evenly(corpus: SpriteMotion, corpora: Path) -> None:
