@@ -36,7 +36,13 @@ def masked_loss(
     floor(V cos(u pi / 2) + 1) codes of a sample are masked, u uniform in 0..1, at most all V (Chang et al. 2022,
     MaskGIT, section 3.3, as the published model is trained).
     """
-    mask = random_mask(codes.shape[0], codes.shape[1], generator).to(codes.device)
+    return unmasking_loss(
+        model, codes, tokens, random_mask(codes.shape[0], codes.shape[1], generator).to(codes.device), smoothing
+    )
+
+
+def unmasking_loss(model: DiGIT, codes: Tensor, tokens: Tensor, mask: Tensor, smoothing: float = SMOOTHING) -> Tensor:
+    """Mean over the codes `[B, V]` that are masked `[B, V]`, given the others and the tokens `[B, S]`."""
     logits = model.masked_logits(torch.where(mask, MASKED, codes), tokens)
     return F.cross_entropy(logits[mask], codes[mask] + SPECIAL, label_smoothing=smoothing)
 

@@ -1,4 +1,4 @@
-"""A DiGIT with a few hundred numbers a layer, and OPT as the reference for both of its stages."""
+"""A tiny DiGIT, and two references for its stages: transformers' OPT, and the formulas written out in float64."""
 
 from __future__ import annotations
 
@@ -93,6 +93,53 @@ class OPT:
         """Logits `[B, N, outputs]` after each of the ids `[B, N]`."""
         inputs = self.model.get_input_embeddings()(ids) * self.scale
         return self.model(inputs_embeds=inputs, attention_mask=torch.ones_like(ids)).logits[..., : self.outputs]
+
+
+def written_out(stage: TokenTransformer, h: Tensor, seen: Tensor) -> Tensor:
+    """Logits in float64 of one sequence of embedded tokens `[N, D]`; seen `[N, N]`: row i attends to column j.
+
+    Every head and every token by itself, from the formulas of the specification alone.
+    """
+    p = {name: tensor.double() for name, tensor in stage.state_dict().items()}
+    heads, width = stage.stage.heads, stage.stage.dim // stage.stage.heads
+
+    def linear(name: str, x: Tensor) -> Tensor:
+        return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        return scaled * p[f"{name}.weight"] + p[f"{name}.bias"]
+
+    def attend(name: str, x: Tensor) -> Tensor:
+        q, k, v = (linear(f"{name}.{part}_proj", x) for part in "qkv")
+        rows = []
+        for i in range(len(x)):
+            parts = []
+            for head in range(heads):
+                cut = slice(head * width, (head + 1) * width)
+                scores = (k[seen[i], cut] @ q[i, cut]) / width**0.5
+                weights = (scores - scores.max()).exp()
+                parts.append((weights / weights.sum()) @ v[seen[i], cut])
+            rows.append(torch.cat(parts))
+        return linear(f"{name}.out_proj", torch.stack(rows))
+
+    def feed(name: str, x: Tensor) -> Tensor:
+        inner = linear(f"{name}.fc1", x)
+        return linear(f"{name}.fc2", inner * 0.5 * (1 + torch.erf(inner / 2**0.5)))
+
+    h = h.double()
+    for i in range(stage.stage.layers):
+        one, two = f"layers.{i}.self_attn_layer_norm", f"layers.{i}.final_layer_norm"
+        if stage.stage.pre_norm:
+            h = h + attend(f"layers.{i}.self_attn", norm(one, h))
+            h = h + feed(f"layers.{i}", norm(two, h))
+        else:
+            h = norm(one, h + attend(f"layers.{i}.self_attn", h))
+            h = norm(two, h + feed(f"layers.{i}", h))
+    if stage.stage.pre_norm:
+        h = norm("layer_norm", h)
+    return h @ p["output_projection.weight"].T
 
 
 def plain_ids(tokens: Tensor, start: int = EOS) -> Tensor:
