@@ -18,6 +18,8 @@ ABSOLUTE_GATE = -70.0
 RELATIVE_GATE = -10.0
 OFFSET = -0.691
 """LUFS of a K-weighted mean square of 1: a sine of 997 Hz at full scale has -3.01 LUFS."""
+TABLE_RATE = 48_000
+"""Samples a second at which BS.1770-4 gives its filters."""
 QUIETEST = 1e-4
 """A sound whose largest sample is smaller (-80 dBFS) counts as silence."""
 
@@ -54,13 +56,16 @@ def k_weighted(samples: Tensor, rate: float) -> Tensor:
     """Samples `[N]` after the two filters of BS.1770-4 (a shelf for the head, a high pass), in float64.
 
     The filters are recursive; they are applied as their frequency response, with room for half a second of ringing.
+    The response is that of 48 kHz whatever lower rate the samples have, since a filter made for a low rate bends below
+    its highest frequency.
     """
     room = len(samples) + round(0.5 * rate)
     size = 1 << (room - 1).bit_length()
-    angle = 2 * pi * torch.arange(size // 2 + 1, dtype=torch.float64) / size
+    made_for = max(rate, TABLE_RATE)
+    angle = 2 * pi * torch.arange(size // 2 + 1, dtype=torch.float64) / size * (rate / made_for)
     delay = torch.polar(torch.ones_like(angle), -angle)
     response = torch.ones_like(delay)
-    for b, a in (shelf(rate), high_pass(rate)):
+    for b, a in (shelf(made_for), high_pass(made_for)):
         response = response * (b[0] + b[1] * delay + b[2] * delay**2) / (a[0] + a[1] * delay + a[2] * delay**2)
     weighted: Tensor = torch.fft.irfft(torch.fft.rfft(samples.double(), n=size) * response, n=size)
     return weighted[: len(samples)]

@@ -41,9 +41,15 @@ def tones(*frequencies: float, samples: int = 16128) -> torch.Tensor:
     return torch.stack(parts)[:, None]
 
 
-def strongest(sound: torch.Tensor) -> float:
-    """The frequency of the largest bin of a sound's spectrum, in Hz."""
-    return float(torch.fft.rfft(sound).abs().argmax()) * RATE / sound.shape[-1]
+def pitch(sound: torch.Tensor) -> float:
+    """The pitch of a sound `[N]` in Hz, 60 to 1200: the first clear peak of its autocorrelation, 8 times as fine."""
+    size, rate = len(sound), 8 * RATE
+    window = torch.hann_window(size, dtype=torch.float64)
+    powers = (torch.fft.rfft(part, n=2 * size).abs().square() for part in (sound.double() * window, window))
+    alike, weight = (torch.fft.irfft(power, n=16 * size)[: rate // 60] for power in powers)
+    alike = (alike / weight)[rate // 1200 :]
+    peaks = (alike[1:-1] > alike[:-2]) & (alike[1:-1] >= alike[2:]) & (alike[1:-1] > 0.85 * alike.max())
+    return rate / (int(peaks.nonzero()[0]) + 1 + rate // 1200)
 
 
 def slaney(frequency: float) -> float:
@@ -86,7 +92,8 @@ def test_a_sound_comes_back_at_its_pitch(frequency: float):
     sound = tones(frequency)
     back = both.decode(both.encode(sound))
     assert back.shape == sound.shape
-    assert strongest(back[0, 0]) == pytest.approx(frequency, rel=0.05)
+    assert pitch(sound[0, 0]) == pytest.approx(frequency, rel=0.005)
+    assert pitch(back[0, 0]) == pytest.approx(frequency, rel=0.02)
     wanted, found = (both.encode(wave)[:, :, 4:-4] for wave in (sound, back))
     loud = wanted > wanted.max() - 2  # within 40 dB; between the harmonics of a pure tone there is nothing to restore
     assert 20 * (found - wanted)[loud].abs().mean() < 3.0
