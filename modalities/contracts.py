@@ -40,6 +40,10 @@ class Conditioning:
         """The same conditioning on a device, its tokens cast to `dtype` when one is given."""
         return Conditioning(tokens=self.tokens.to(device=device, dtype=dtype), mask=self.mask.to(device))
 
+    def rows(self, rows: slice) -> Conditioning:
+        """The conditionings of some of the prompts."""
+        return Conditioning(tokens=self.tokens[rows], mask=self.mask[rows])
+
     def split(self) -> list[Conditioning]:
         """One conditioning per prompt, without padding, so that equal prompts give equal tensors."""
         lengths = self.mask.sum(dim=1).tolist()

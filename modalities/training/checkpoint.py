@@ -1,6 +1,7 @@
 """Training state in one safetensors file: weights, averaged weights, optimizer moments, and a JSON note in its header.
 
 One file, renamed into place, so that a crash can never leave weights and state that disagree. No pickle anywhere.
+Tensors are written whole, so that a training goes on with any number of ranks, sharded or not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from modalities.contracts import CheckpointError
+from modalities.training.ranks import cut_like, own_part, whole
 from modalities.weights.checkpoint import read_metadata, read_tensors, write_tensors
 
 FORMAT = "parhelion-training/1"
@@ -25,14 +27,32 @@ def save_state(
     average: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     note: Mapping[str, Any],
+    *,
+    is_written: bool = True,
 ) -> None:
-    """Write everything that `load_state` needs; the file appears whole or not at all."""
+    """Write everything that `load_state` needs; the file appears whole or not at all.
+
+    Where tensors are sharded every rank has to call this; is_written: False on those that only take part.
+    """
     tensors = {f"model.{name}": value for name, value in module.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.items()}
     for name, parameter in module.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
-    write_tensors(path, tensors, {"format": FORMAT, "note": json.dumps(dict(note))})
+    write_whole(path, tensors, {"format": FORMAT, "note": json.dumps(dict(note))}, is_written=is_written)
+
+
+def write_whole(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, is_written: bool = True
+) -> None:
+    """Write tensors that may be sharded, gathered one after the other."""
+    found: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        full = whole(value.detach())
+        if is_written:
+            found[name] = full.cpu()
+    if is_written:
+        write_tensors(path, found, metadata)
 
 
 def load_state(
@@ -47,17 +67,23 @@ def load_state(
     extra = [n for n in tensors if n.startswith("model.") and n.removeprefix("model.") not in own]
     if wrong or extra:
         raise CheckpointError(f"{path}: missing or of another shape: {wrong[:5]}; not in the model: {extra[:5]}")
-    module.load_state_dict({name: tensors[f"model.{name}"] for name in own})
-    with torch.no_grad():
-        for name, value in average.items():
-            value.copy_(tensors[f"average.{name}"])
+    fill(own, {name: tensors[f"model.{name}"] for name in own})
+    fill(average, {name: tensors[f"average.{name}"] for name in average})
     for name, parameter in module.named_parameters():
         keys = ("step", "exp_avg", "exp_avg_sq")
         found = {key: tensors[f"optimizer.{key}.{name}"] for key in keys if f"optimizer.{key}.{name}" in tensors}
         if found:
-            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in found.items()}
+            moments = {key: cut_like(value, parameter) for key, value in found.items() if key != "step"}
+            optimizer.state[parameter] = {"step": found["step"].to(parameter.device), **moments}
     note: dict[str, Any] = json.loads(metadata["note"])
     return note
+
+
+@torch.no_grad()
+def fill(own: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Copy whole tensors into those of the same names, which may be sharded."""
+    for name, value in own.items():
+        own_part(value).copy_(own_part(cut_like(values[name], value)))
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> torch.Size | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -43,6 +44,35 @@ class ConceptFacts(Protocol):
 
     def concept_facts(self) -> Mapping[str, object]:
         """Further keys of `concepts.json`, such as the colours of backgrounds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt that no sample has, and the number of the concept that it asks for."""
+
+    prompt: str
+    concept: int
+
+
+class Judge(Protocol):
+    """Says what generated media show, so that a training can measure how often its model follows prompts."""
+
+    def questions(self, count: int) -> Sequence[Question]:
+        """Prompts to ask, always the same ones; their concepts differ as far as there are so many."""
+        ...
+
+    def shown(self, media: Tensor) -> Tensor:
+        """The number of the concept that each of the media `[N, channels, *size]` (in -1..1) shows, `[N]`."""
+        ...
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """A corpus that can tell what media show."""
+
+    def judge(self) -> Judge:
+        """Its judge."""
         ...
 
 

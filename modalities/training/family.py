@@ -48,10 +48,11 @@ class TrainedFamily(Protocol):
         """What `model.json` says of this family's training beside what it says of every training."""
         ...
 
-    def loss(self, latents: Tensor, conditioning: Conditioning, source: torch.Generator) -> Tensor:
-        """Scalar loss of latents `[B, C, *axes]` (float32) and their conditionings, all on the CPU.
+    def loss(self, latents: Tensor, conditioning: Conditioning, source: torch.Generator, rows: slice) -> Tensor:
+        """Scalar loss of some rows of latents `[B, C, *axes]` (float32) and their conditionings, all on the CPU.
 
-        Everything random is drawn from `source`, a generator on the CPU, so that a loss follows from seed and step.
+        Everything random is drawn from `source`, a generator on the CPU, for the whole batch and then cut, so that a
+        loss follows from seed and step, and the mean over equal parts of a batch is the loss of the batch.
         """
         ...
 

@@ -69,15 +69,17 @@ class FlowFamily:
         """How times were drawn and noise was paired."""
         return {"times": self.times, "coupling": self.coupling}
 
-    def loss(self, latents: Tensor, conditioning: Conditioning, source: torch.Generator) -> Tensor:
+    def loss(self, latents: Tensor, conditioning: Conditioning, source: torch.Generator, rows: slice) -> Tensor:
         """The objective; `source` gives times, noise, then directions."""
-        times = TIMES[self.times](len(latents), source).to(self.device)
-        noise = torch.randn(latents.shape, generator=source)
+        shape = latents.shape
+        times = TIMES[self.times](len(latents), source)[rows].to(self.device)
+        noise = torch.randn(shape, generator=source)[rows]
+        latents = latents[rows]
         noise = COUPLINGS[self.coupling](noise, latents, self.network.config.coordinates).to(self.device)
         more = {}
         if self.directions:
-            more["directions"] = torch.randn(latents.shape, generator=source).to(self.device)
-        told = conditioning.to(self.device)
+            more["directions"] = torch.randn(shape, generator=source)[rows].to(self.device)
+        told = conditioning.rows(rows).to(self.device)
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
             text = self.network.prepare(told.tokens, told.mask)

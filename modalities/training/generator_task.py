@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modalities.training.family import Probe, TrainedFamily
+from modalities.training.following import PromptFollowing
 from modalities.training.loop import LoopState
 from modalities.training.order import batch_indices, step_generator
 from modalities.training.pool import Pool
@@ -24,7 +25,7 @@ class GeneratorTask:
     preview: latents to pictures `[N, 3, H, W]`. columns: pictures side by side on a sheet. drop: part of the captions
     replaced by the empty prompt, which gives guidance its unconditional half. text_tokens: length that conditionings
     are padded or cut to, so that shapes never change. points: of a cloud, so many points are drawn for each step; 0 for
-    all. export_with: writes the finished model folder.
+    all. export_with: writes the finished model folder. following: how prompt-following is measured.
     """
 
     family: TrainedFamily
@@ -38,6 +39,7 @@ class GeneratorTask:
     text_tokens: int = 24
     points: int = 0
     columns: int = 12
+    following: PromptFollowing | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -46,14 +48,18 @@ class GeneratorTask:
 
     def loss(self, step: int) -> Tensor:
         """The family's loss of a step's batch; its samples, captions and all noise follow from (seed, step)."""
+        return self.part_loss(step, slice(0, self.batch))
+
+    def part_loss(self, step: int, rows: slice) -> Tensor:
+        """The loss of some rows of a step's batch, which are what they would be in the whole batch."""
         source = step_generator(self.seed, step)
-        rows = batch_indices(self.seed, step, self.batch, len(self.pool))
-        latents = self._drawn(self.pool.latents[rows].float(), source)
+        samples = batch_indices(self.seed, step, self.batch, len(self.pool))
+        latents = self._drawn(self.pool.latents[samples].float(), source)
         column = torch.randint(self.pool.captions.shape[1], (self.batch,), generator=source)
-        captions = self.pool.captions[rows, column]
+        captions = self.pool.captions[samples, column]
         captions = torch.where(torch.rand(self.batch, generator=source) < self.drop, 0, captions)
         conditioning = self.pool.conditioning(captions, self.text_tokens)
-        return self.family.loss(latents, conditioning, source)
+        return self.family.loss(latents, conditioning, source, rows)
 
     def _drawn(self, latents: Tensor, source: torch.Generator) -> Tensor:
         """The latents `[B, C, N]` with `points` of their N points, or as they are."""
@@ -66,11 +72,16 @@ class GeneratorTask:
         """Sample the probe's prompts and write them as one picture."""
         save_sheet(path, self.preview(self.sample()), self.columns)
 
-    def sample(self) -> Tensor:
-        """Latents of the probe's prompts."""
+    def sample(self, probe: Probe | None = None) -> Tensor:
+        """Latents of the probe's prompts, or of another's."""
         # Sampling has other shapes than training, and compiling for them would take longer than the sampling.
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            return self.family.sample(self.probe)
+            return self.family.sample(probe or self.probe)
+
+    def measure(self) -> float:
+        """The share of the judge's prompts that the network follows now."""
+        assert self.following is not None
+        return self.following.measure(self.sample)
 
     def export(self, folder: Path, state: LoopState) -> None:
         """Write the model folder with the weights as they are in the module now."""
@@ -78,7 +89,8 @@ class GeneratorTask:
 
 
 def describe_training(task: GeneratorTask, state: LoopState) -> dict[str, Any]:
-    """What `model.json` says of how the weights came about."""
+    """What `model.json` says of how the weights came about. best: the measure, if any, and the step they are of."""
+    best = {"best": {"followed": round(state.best, 4), "step": state.best_step}} if state.best >= 0 else {}
     return {
         "samples": state.samples,
         "steps": state.step,
@@ -89,4 +101,5 @@ def describe_training(task: GeneratorTask, state: LoopState) -> dict[str, Any]:
         **task.family.facts,
         "caption_drop": task.drop,
         "pool": len(task.pool),
+        **best,
     }

@@ -51,11 +51,11 @@ class MARFamily:
         """Nothing: the configuration says how a MAR is trained."""
         return {}
 
-    def loss(self, latents: Tensor, conditioning: Conditioning, source: torch.Generator) -> Tensor:
+    def loss(self, latents: Tensor, conditioning: Conditioning, source: torch.Generator, rows: slice) -> Tensor:
         """See `modalities.generators.mar.loss`."""
         # As for a Next-DiT, the CPU's fused attention is slower than one that is written out.
         with sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext():
-            return loss(self.network, latents.to(self.device), conditioning.to(self.device), source)
+            return loss(self.network, latents.to(self.device), conditioning.to(self.device), source, rows)
 
     def sample(self, probe: Probe) -> Tensor:
         """Latents of the probe's prompts, guided."""

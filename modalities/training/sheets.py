@@ -27,17 +27,18 @@ def previews(latents: Tensor, codec: Codec, axes: Sequence[str]) -> Tensor:
     """
     match tuple(axes):
         case ("row", "column"):
-            return _decoded(latents, codec)
+            return decoded(latents, codec)
         case (_, "row", "column"):
-            return _decoded(latents, codec).permute(0, 1, 3, 2, 4).flatten(3)
+            return decoded(latents, codec).permute(0, 1, 3, 2, 4).flatten(3)
         case ("sample",):
             return (latents.flatten(1, -2).float().flip(1) / 3).clamp(-1, 1)[:, None].expand(-1, 3, -1, -1)
         case ("point",):
-            return torch.stack([scatter(points) for points in _decoded(latents, codec)])
+            return torch.stack([scatter(points) for points in decoded(latents, codec)])
     raise ValueError(f"no picture of axes {tuple(axes)}")
 
 
-def _decoded(latents: Tensor, codec: Codec) -> Tensor:
+def decoded(latents: Tensor, codec: Codec) -> Tensor:
+    """Latents `[N, C, *axes]` as media, 32 at a time."""
     return torch.cat([codec.decode(part) for part in torch.split(latents, 32)])
 
 

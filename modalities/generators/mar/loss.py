@@ -26,31 +26,36 @@ def hidden_tokens(tokens: int, least: float, source: torch.Generator) -> int:
     return min(tokens, max(1, int(torch.ceil(tokens * part))))
 
 
-def loss(model: MAR, latents: Tensor, conditioning: Conditioning, source: torch.Generator) -> Tensor:
+def loss(
+    model: MAR, latents: Tensor, conditioning: Conditioning, source: torch.Generator, rows: slice | None = None
+) -> Tensor:
     """Mean of the diffusion loss over the hidden tokens of latents `[B, C, h, w]` (Li et al. 2024, equations 2 and 4).
 
     `source` gives, in this order and on its device: how many tokens are hidden (one number for the batch), orders,
-    times, noise, and, where there is dropout, a seed for that.
+    times, noise, and, where there is dropout, a seed for that. rows: those whose loss is wanted, None for all; what is
+    drawn for them is what they have in the whole batch (but dropout).
     """
     config, device = model.config, latents.device
-    tokens = to_tokens(latents, config.patch)
+    batch, cut = len(latents), rows or slice(None)
+    tokens = to_tokens(latents[cut], config.patch)
     count = hidden_tokens(config.tokens, config.masked, source)
-    order = torch.rand(tokens.shape[:2], generator=source, device=source.device).argsort(1).to(device)
+    order = torch.rand((batch, config.tokens), generator=source, device=source.device).argsort(1)[cut].to(device)
     where = order[:, count:].sort(1).values
     looked_at = min(count, config.head_tokens or count)
     wanted = order[:, :looked_at]
-    number = len(tokens) * looked_at * config.head_repeats
-    times = torch.randint(diffusion.STEPS, (number,), generator=source, device=source.device).to(device)
-    noise = torch.randn((number, config.token_features), generator=source, device=source.device).to(device)
+    number = (config.head_repeats, batch, looked_at)
+    times = torch.randint(diffusion.STEPS, number, generator=source, device=source.device)[:, cut].flatten().to(device)
+    noise = torch.randn((*number, config.token_features), generator=source, device=source.device)
+    noise = noise[:, cut].flatten(0, 2).to(device)
     with _seeded(config.dropout if model.training else 0.0, source):
-        rows = model.condition(conditioning.tokens, conditioning.mask)
-        z = model(rows, tokens, where, wanted)
+        told = conditioning.rows(cut)
+        z = model(model.condition(told.tokens, told.mask), tokens, where, wanted)
     target = pick(tokens, wanted).flatten(0, 1).float().repeat(config.head_repeats, 1)
     chain = diffusion.tables().to(device, torch.float32)
     at = diffusion.noised(target, noise, chain.kept[times][:, None])
     head = model.head
-    told = head.cond_embed(z.flatten(0, 1)).repeat(config.head_repeats, 1)
-    guess, share = head(at, head.time_embed(times) + told)
+    said = head.cond_embed(z.flatten(0, 1)).repeat(config.head_repeats, 1)
+    guess, share = head(at, head.time_embed(times) + said)
     return diffusion.loss(target, noise, guess.float(), share.float(), times, chain).mean()
 
 

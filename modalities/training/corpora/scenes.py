@@ -15,6 +15,7 @@ from modalities.training.corpora.compose import compose, draw_scene, to_media
 from modalities.training.corpora.concepts import BACKGROUNDS, CONCEPTS, STYLES
 from modalities.training.corpora.names import Names, load_names
 from modalities.training.corpora.packages import fetch
+from modalities.training.corpora.sprite_judge import SpriteJudge
 from modalities.training.corpora.sprites import Sprites, load_sprites
 
 
@@ -60,6 +61,10 @@ class SpriteScenes:
     def concept_facts(self) -> Mapping[str, object]:
         """Background colours as sRGB bytes, and the styles."""
         return {"backgrounds": {name: list(c) for name, c in BACKGROUNDS.items()}, "styles": list(STYLES)}
+
+    def judge(self) -> SpriteJudge:
+        """Tells which sprite a picture shows."""
+        return SpriteJudge(self.sprites, self.names)
 
 
 def load(

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from modalities.contracts import CheckpointError
-from modalities.training.loop import Average, LoopOptions, LoopState, Trainer, learning_rate, used
+from modalities.training.average import Average
+from modalities.training.loop import LoopOptions, LoopState, Trainer, learning_rate, used
 from modalities.training.order import batch_indices, step_generator
 
 
