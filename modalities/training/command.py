@@ -16,6 +16,7 @@ from modalities.training.codec_task import HELD_SEED_SHIFT, CodecTask, composed_
 from modalities.training.corpora.packages import fetch
 from modalities.training.corpora.sprites import load_sprites
 from modalities.training.family import Probe, load_family
+from modalities.training.flow_family import objective_of
 from modalities.training.generator_task import GeneratorTask, describe_training
 from modalities.training.loop import LoopState, Task, Trainer
 from modalities.training.model_folder import take_over, write_concepts, write_model
@@ -81,6 +82,8 @@ def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
 
 def generator_task(training: GeneratorTraining, device: torch.device, compiled: bool) -> GeneratorTask:
     """The task of a generator's training file, with its pool read or, the first time, computed."""
+    if training.objective is not None:
+        objective_of(training.objective, device, compiled)  # refused now, not after the pool has been computed
     codec = codec_source(training.codec_or_default)
     decoder, encoder, modality = codec.load(device), text_encoder(training.text_encoder), training.kind
     source, workers = pool_source(training)
