@@ -177,6 +177,11 @@ GENERATORS: dict[str, Entry] = {
         "MAR: masked tokens in random order, each drawn by a small diffusion",
         {"cost": "modalities.generators.mar.cost", "training": "modalities.training.mar_family:load"},
     ),
+    "digit": Entry(
+        "modalities.generators.digit.generate:load",
+        "DiGIT: semantic tokens one after the other, then VQ codes",
+        {"cost": "modalities.generators.digit.cost", "training": "modalities.training.digit_family:load"},
+    ),
 }
 
 CODECS: dict[str, Entry] = {
@@ -188,6 +193,11 @@ CODECS: dict[str, Entry] = {
     "image-autoencoder": Entry(
         "modalities.codecs.image_autoencoder:load",
         "the built-in convolutional autoencoder",
+        {"stride": 4, "weights": True, "decode_bytes": 200},
+    ),
+    "quantized-latents": Entry(
+        "modalities.codecs.quantized_latents:load",
+        "the nearest of a codebook for each latent of another codec; the built-in DiGIT's",
         {"stride": 4, "weights": True, "decode_bytes": 200},
     ),
     "diffusers-vae": Entry(

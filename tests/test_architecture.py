@@ -44,6 +44,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.catalog",
         "modalities.weights",
     ),
+    "modalities.weights.class_list": ("modalities.weights.headers",),
     "modalities.weights.configuration": (),
     "modalities.generators.mar": (
         "modalities.contracts",
@@ -73,6 +74,13 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.contracts",
         "modalities.codecs.vae1d",
         "modalities.generators.flagdit.config",
+        "modalities.weights",
+    ),
+    "modalities.weights.convert_digit": (
+        "modalities.contracts",
+        "modalities.codecs.dinov2_tokens",
+        "modalities.codecs.vqgan",
+        "modalities.generators.digit.config",
         "modalities.weights",
     ),
     "modalities.weights.convert_vocoder": (
@@ -118,9 +126,11 @@ HEAVY = {
     "soundfile",
     "trimesh",
     "scipy",
+    "sklearn",
 }
 OUTSIDE: dict[str, set[str]] = {
     "modalities.catalog": set(),
+    "modalities.weights.class_list": set(),
     "modalities.weights.configuration": set(),
     "modalities.weights.described": set(),
     "modalities.weights.description": set(),
@@ -139,7 +149,9 @@ OUTSIDE: dict[str, set[str]] = {
     "modalities.weights.convert_vocoder": {"torch", "yaml"},
     "modalities.text": {"torch", "transformers", "tokenizers"},
     "modalities.codecs": {"torch", "diffusers", "torchaudio"},
+    "modalities.codecs.semantic_tokens": {"torch", "transformers"},
     "modalities.training": {"torch", "PIL", "yaml", "soundfile", "scipy"},
+    "modalities.training.clusters": {"torch", "sklearn"},
     "modalities.training.corpora.furniture": {"trimesh"},
     "modalities.training.corpora.turntable_views": {"torch", "open3d"},
     "modalities": {"torch"},

@@ -15,6 +15,7 @@ from modalities.training.codec_source import codec_source
 from modalities.training.codec_task import HELD_SEED_SHIFT, CodecTask, composed_pictures
 from modalities.training.corpora.packages import fetch
 from modalities.training.corpora.sprites import load_sprites
+from modalities.training.corpus import load_corpus
 from modalities.training.family import Probe, load_family
 from modalities.training.flow_family import objective_of
 from modalities.training.generator_task import GeneratorTask, describe_training
@@ -23,7 +24,11 @@ from modalities.training.model_folder import take_over, write_concepts, write_mo
 from modalities.training.pool import PoolSource, corpus_of, read_or_make_pool, text_encoder
 from modalities.training.settings import CodecTraining, GeneratorTraining, Training, read_training
 from modalities.training.sheets import previews
+from modalities.training.tokenizer_settings import TokenizerTraining
+from modalities.training.tokenizer_task import TokenizerTask, corpus_pictures
 from modalities.weights.described import codec_lead
+from modalities.weights.description import describe
+from modalities.weights.loading import load_codec
 
 MACHINE = ("device", "threads", "compile", "resume")
 """Overrides that say where and how to train; all others change the training file."""
@@ -60,6 +65,8 @@ def _device(name: str) -> torch.device:
 def _task(training: Training, device: torch.device, compiled: bool) -> Task:
     if isinstance(training, CodecTraining):
         return codec_task(training, device)
+    if isinstance(training, TokenizerTraining):
+        return tokenizer_task(training, device, compiled)
     return generator_task(training, device, compiled)
 
 
@@ -78,6 +85,13 @@ def codec_task(training: CodecTraining, device: torch.device) -> CodecTask:
         refine=None if training.refine is None else read_codec(Path(training.refine), device),
         device=device,
     )
+
+
+def tokenizer_task(training: TokenizerTraining, device: torch.device, compiled: bool) -> TokenizerTask:
+    """The task of a tokenizer's training file, with its pictures made."""
+    pictures = corpus_pictures(load_corpus(training.corpus, Path(training.corpora), training.data))
+    inner = load_codec(describe(training.of), device, torch.float32)
+    return TokenizerTask(training, pictures, inner, device, compiled)
 
 
 def generator_task(training: GeneratorTraining, device: torch.device, compiled: bool) -> GeneratorTask:

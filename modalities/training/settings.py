@@ -16,6 +16,7 @@ from modalities.catalog import TABLES, Entry, outside_entries, resolve
 from modalities.contracts import Modality
 from modalities.training.loop import LoopOptions
 from modalities.training.objectives import COUPLINGS, TIMES
+from modalities.training.tokenizer_settings import TokenizerTraining
 from modalities.weights.storage import STORAGES
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class GeneratorTraining:
     trainings share one; left out, `pool` in `folder`. model: the generator's configuration; what is left out comes from
     the modality, the corpus and the text encoder. storage: of the exported weights.
     objective, times, coupling: what a family without a loss of its own is trained to do (left out, rectified flow), at
-    which times, and how noise is paired with data.
+    which times, and how noise is paired with data. loss: what a family with a loss of its own lets a file choose.
     train_points: points of a cloud that a step sees, drawn anew each time; 0 for all. start_from: a model whose tensors
     are taken over where name and shape agree. probe: prompts of the sample sheet. defaults: how the finished model is
     sampled unless a workflow says otherwise. threshold: see `concepts.json`.
@@ -86,6 +87,7 @@ class GeneratorTraining:
     threshold: float = 0.68
     text_encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "builtin"})
     model: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     probe: list[str] = field(default_factory=list)
@@ -153,10 +155,11 @@ def _known(table: str, name: str, names: Collection[str]) -> None:
         raise ValueError(f"unknown {table} `{name}`; {hint}known: {', '.join(sorted(names))}")
 
 
-Training = CodecTraining | GeneratorTraining
-KINDS: dict[str, type[CodecTraining] | type[GeneratorTraining]] = {
+Training = CodecTraining | GeneratorTraining | TokenizerTraining
+KINDS: dict[str, type[Training]] = {
     "codec": CodecTraining,
     "generator": GeneratorTraining,
+    "tokenizer": TokenizerTraining,
 }
 
 

@@ -1,0 +1,69 @@
+"""Discriminative tokens of pictures: patch features of a self-supervised vision transformer, then the nearest cluster.
+
+Zhu et al. 2024 (DiGIT, arXiv 2410.12490), section 3: the token of a patch is argmin_k |f - c_k|^2 over the centres of
+k-means. The network is transformers' DINOv2 with registers; its features here are those of the last block, normed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+AT_ONCE = 64
+"""Pictures that go through the network at once, so that memory does not grow with the batch."""
+
+
+def encoder_network(config: Mapping[str, Any]) -> nn.Module:
+    """transformers' `Dinov2WithRegistersModel` with new weights; config holds the fields of its configuration.
+
+    ValueError for a field that does not exist, or for values that cannot be built.
+    """
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    known = Dinov2WithRegistersConfig().to_dict()
+    unknown = sorted(set(config) - set(known))
+    if unknown:
+        raise ValueError(f"tokenizer: unknown {', '.join(unknown)}; see transformers' Dinov2WithRegistersConfig")
+    network: nn.Module = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**config))
+    return network
+
+
+class SemanticTokenizer(nn.Module):
+    """Pictures to ids of clusters, `[B, rows, columns]`.
+
+    centroids: `[K, D]`, the centres of the clusters in the space of the features.
+    """
+
+    centroids: Tensor
+
+    def __init__(self, config: Mapping[str, Any], clusters: int) -> None:
+        super().__init__()
+        self.encoder = encoder_network(config)
+        settings: Any = self.encoder.config
+        self.patch, self.width = int(settings.patch_size), int(settings.hidden_size)
+        self.leading = 1 + int(settings.num_register_tokens)
+        self.register_buffer("centroids", torch.zeros(clusters, self.width))
+
+    def features(self, media: Tensor) -> Tensor:
+        """Features `[B, rows, columns, D]` of media `[B, 3, H, W]` in -1..1; ValueError unless patches fit."""
+        if media.ndim != 4 or media.shape[1] != 3 or any(n % self.patch for n in media.shape[2:]):
+            wanted = f"[B, 3, H, W] with H and W divisible by {self.patch}"
+            raise ValueError(f"the tokenizer takes {wanted}, not {list(media.shape)}")
+        rows, columns = (n // self.patch for n in media.shape[2:])
+        parts = [self.encoder(part).last_hidden_state[:, self.leading :] for part in media.split(AT_ONCE)]
+        return torch.cat(parts).unflatten(1, (rows, columns))
+
+    def tokens(self, media: Tensor) -> Tensor:
+        """Ids `[B, rows, columns]` of the nearest centres."""
+        return nearest(self.features(media.to(self.centroids.dtype)), self.centroids)
+
+
+def nearest(vectors: Tensor, centres: Tensor) -> Tensor:
+    """Indices `[...]` of the nearest of `centres` `[K, D]` to vectors `[..., D]`: argmin of |c|^2 - 2 v c."""
+    flat = vectors.reshape(-1, centres.shape[1])
+    norms = centres.square().sum(dim=1)
+    found = [torch.addmm(norms, part, centres.T, alpha=-2).argmin(dim=1) for part in flat.split(8192)]
+    return torch.cat(found).view(vectors.shape[:-1])
