@@ -17,7 +17,12 @@ ROWS: dict[str, tuple[str, ...]] = {
     "modalities.catalog": (),
     "modalities.contracts": (),
     "modalities.flow": ("modalities.contracts", "modalities.catalog"),
-    "modalities.text": ("modalities.contracts", "modalities.weights.checkpoint", "modalities.weights.storage"),
+    "modalities.text": (
+        "modalities.contracts",
+        "modalities.weights.checkpoint",
+        "modalities.weights.class_list",
+        "modalities.weights.storage",
+    ),
     "modalities.codecs": (
         "modalities.contracts",
         "modalities.catalog",
@@ -102,7 +107,12 @@ ROWS: dict[str, tuple[str, ...]] = {
     "orchestrator.stages": ("orchestrator", "modalities"),
     "orchestrator.exporters": ("orchestrator.errors", "orchestrator.item"),
     "orchestrator.exporters.spectrogram": ("orchestrator.exporters", "modalities.codecs.mel_spectrogram"),
-    "orchestrator": ("orchestrator", "modalities.catalog", "modalities.weights.description"),
+    "orchestrator": (
+        "orchestrator",
+        "modalities.catalog",
+        "modalities.weights.class_list",
+        "modalities.weights.description",
+    ),
     "orchestrator.executors": ("orchestrator", "modalities.catalog"),
 }
 
