@@ -231,6 +231,11 @@ CODECS: dict[str, Entry] = {
 }
 
 TEXT_ENCODERS: dict[str, Entry] = {
+    "class-names": Entry(
+        "modalities.text.class_names:load",
+        "the classes of a class-conditional model, by name or number",
+        {"longest_prompt": 200},
+    ),
     "builtin": Entry(
         "modalities.text.builtin:load",
         "multilingual encoder in the package: 16 languages, emoji",

@@ -88,6 +88,11 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.generators.digit.config",
         "modalities.weights",
     ),
+    "modalities.weights.convert_mar": (
+        "modalities.contracts",
+        "modalities.generators.mar.config",
+        "modalities.weights",
+    ),
     "modalities.weights.convert_vocoder": (
         "modalities.contracts",
         "modalities.codecs.bigvgan",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from modalities.codecs.ldm_names import diffusers_name
 from modalities.contracts import CheckpointError
 from modalities.weights.checkpoint import check_tensors, read_tensors
 from modalities.weights.description import DescriptionError, find_folder
@@ -57,10 +59,15 @@ class DiffusersVAE:
 def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype) -> DiffusersVAE:
     """The autoencoder of a mapping with `folder` (or `source`: a folder or hub id, with or without a `vae` inside).
 
-    `dtype` is not followed: see `DiffusersVAE`. CheckpointError when the weights do not fit the configuration.
+    With `config`, the settings of an AutoencoderKL, its weights are `codec.safetensors` in the folder; those may have
+    the names of latent diffusion, as published for MAR. `dtype` is not followed: see `DiffusersVAE`. CheckpointError when the weights do not fit the configuration.
     """
-    config, files = read_folder(spec, "diffusers-vae")
-    network = load_network("AutoencoderKL", config, files, "diffusers-vae", _new_name)
+    if "config" in spec and "folder" in spec:
+        config, files = dict(spec["config"]), (Path(str(spec["folder"])) / "codec.safetensors",)
+    else:
+        config, files = read_folder(spec, "diffusers-vae")
+    rename = partial(_new_name, levels=len(config.get("block_out_channels", ())))
+    network = load_network("AutoencoderKL", config, files, "diffusers-vae", rename)
     return DiffusersVAE(network.to(device), dict(network.config))  # type: ignore[arg-type]
 
 
@@ -99,6 +106,9 @@ def load_network(
     network: nn.Module = build({k: v for k, v in config.items() if not k.startswith("_")})
     tensors = {rename(name): tensor for name, tensor in read_tensors(files).items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name, tensor in tensors.items():  # a 1 x 1 convolution where diffusers has a linear layer
+        if tuple(tensor.shape) == (*wanted.get(name, ()), 1, 1):
+            tensors[name] = tensor.flatten(1)
     check_tensors(tensors, wanted, str(files[0].parent))
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return network
@@ -110,7 +120,8 @@ def one_by_one(network: nn.Module, function: Callable[[Tensor], Tensor], batch: 
     return torch.cat([function(sample) for sample in torch.split(batch.to(device, torch.float32), 1)])
 
 
-def _new_name(name: str) -> str:
+def _new_name(name: str, levels: int) -> str:
+    name = diffusers_name(name, levels)
     for old, new in OLD_ATTENTION_NAMES.items():
         name = name.replace(old, new) if ".attentions." in name else name
     return name

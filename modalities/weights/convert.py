@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modalities.contracts import CheckpointError
-from modalities.weights import convert_audio
+from modalities.weights import convert_audio, convert_mar
 from modalities.weights.checkpoint import write_model_json
 from modalities.weights.convert_archive import opened
 from modalities.weights.convert_layouts import recognise
@@ -21,7 +21,7 @@ from modalities.weights.convert_writing import Found, replacing, write_chosen
 from modalities.weights.description import describe
 from modalities.weights.headers import PICKLE_ENDINGS, DescriptionError
 
-KINDS = ("auto", "lumina-music", "lumina-audio", "lumina-image", "bigvgan", "tensors")
+KINDS = ("auto", "lumina-music", "lumina-audio", "lumina-image", "mar", "bigvgan", "tensors")
 NO_WEIGHTS = ("model_args", "optim", "resume_step", "scheduler", "training_args", "rng_state", "CLAP_weights")
 """Beginnings of the names of files that lie beside weights and hold none that are needed."""
 
@@ -49,6 +49,10 @@ def convert(request: Request) -> list[str]:
     """Write the folder; answers lines that say what was done. CheckpointError names the file and what is wrong."""
     if request.kind not in KINDS:
         raise ValueError(f"unknown kind `{request.kind}`; known: {', '.join(KINDS)}")
+    if (files := convert_mar.released(request.source)) is not None and request.kind in ("auto", "mar"):
+        with replacing(request.target, force=request.force) as folder:
+            values, lines = convert_mar.write_released(*files, folder, ema=request.ema)
+            return [f"{request.target}: mar", *_checked(folder, request.target, values), *lines]
     with _open_all(request) as found, replacing(request.target, force=request.force) as folder:
         kind = _kind(request, found)
         match kind:
@@ -56,6 +60,8 @@ def convert(request: Request) -> list[str]:
                 lines = _audio_line(request, kind, found, folder)
             case "lumina-image":
                 lines = _image(found, folder)
+            case "mar":
+                lines = _mar(request, found, folder)
             case "bigvgan":
                 lines = _one(_of_kind(found, "bigvgan"), folder / "vocoder.safetensors")
             case _:
@@ -106,6 +112,8 @@ def _kind(request: Request, found: list[Found]) -> str:
         kind = told or request.kind
     elif _of_kind(found, "next-dit"):
         kind = "lumina-image"
+    elif _of_kind(found, "mar"):
+        kind = "mar"
     elif _of_kind(found, "bigvgan"):
         kind = "bigvgan"
     elif request.kind == "auto" and [each.part.kind for each in found] == ["tensors"]:
@@ -144,6 +152,17 @@ def _checked(folder: Path, target: Path, values: Mapping[str, Any]) -> list[str]
         + ("with its vocoder" if values["codec"].get("vocoder") else "no vocoder found: Griffin-Lim takes its place"),
         f"text encoder: {values['text_encoder']['kind']}",
     ]
+
+
+def _mar(request: Request, found: list[Found], folder: Path) -> list[str]:
+    """Network, autoencoder and class names in our format."""
+    networks = _of_kind(found, "mar")
+    if len(networks) > 1:
+        names = ", ".join(each.checkpoint.path.name for each in networks)
+        raise CheckpointError(f"{request.source}: holds {len(networks)} networks ({names}); name the folder of one")
+    codec = next(iter(_of_kind(found, "kl-vae")), None)
+    values, lines = convert_mar.write(convert_mar.Parts(network=networks[0], codec=codec), folder)
+    return [*_checked(folder, request.target, values), *lines]
 
 
 def _image(found: list[Found], folder: Path) -> list[str]:

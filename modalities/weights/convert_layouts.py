@@ -28,7 +28,8 @@ Tensors = dict[str, PickledTensor]
 class Part:
     """Tensors of one file that belong together.
 
-    kind: lumina-audio-line (transformer, autoencoder and text of one training checkpoint), vae1d, bigvgan, next-dit,
+    kind: lumina-audio-line (transformer, autoencoder and text of one training checkpoint), vae1d, bigvgan, next-dit, mar,
+    kl-vae,
     tensors (any other) or nothing. tensors: by the names that we write; of a training checkpoint, the transformer's.
     notes: what was chosen and what was left out. groups: the other tensors of a training checkpoint, by what they are.
     """
@@ -53,7 +54,11 @@ def recognise(value: Any, *, ema: bool = True) -> Part:
         return _audio_line(tensors, notes, ema=ema)
     if "conv_pre.bias" in tensors and any(name.startswith("resblocks.0.activations.") for name in tensors):
         return Part(kind="bigvgan", tensors=tensors, notes=notes)
+    if {"mask_token", "encoder_pos_embed_learned", "z_proj.weight"} <= set(tensors):
+        return Part(kind="mar", tensors=tensors, notes=notes)
     if {"encoder.conv_in.weight", "decoder.conv_in.weight", "quant_conv.weight"} <= set(tensors):
+        if len(tensors["encoder.conv_in.weight"].shape) == 4:
+            return Part(kind="kl-vae", tensors=_without(tensors, ("loss.",)), notes=notes)
         return Part(kind="vae1d", tensors=_without(tensors, ("loss.",)), notes=notes)
     if "x_embedder.weight" in tensors and any(name.startswith("layers.0.") for name in tensors):
         return Part(kind="next-dit", tensors=tensors, notes=notes)

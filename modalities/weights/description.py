@@ -109,6 +109,8 @@ def _own_format(source: str, folder: Path, seen: tuple[str, ...]) -> ModelDescri
     _known_name("modality", modality, MODALITIES, place)
     _known_name("generator", family, GENERATORS, place)
     _known_name("codec", kind, CODECS, place)
+    if text.get("kind") == "class-names":
+        text.setdefault("file", "./classes.json")
     files = tensor_files(folder, "generator")
     config = checked_config(family, place, settings, files)
     cost = cost_module(family)
