@@ -60,7 +60,8 @@ def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype
     """The autoencoder of a mapping with `folder` (or `source`: a folder or hub id, with or without a `vae` inside).
 
     With `config`, the settings of an AutoencoderKL, its weights are `codec.safetensors` in the folder; those may have
-    the names of latent diffusion, as published for MAR. `dtype` is not followed: see `DiffusersVAE`. CheckpointError when the weights do not fit the configuration.
+    the names of latent diffusion, as published for MAR. `dtype` is not followed: see `DiffusersVAE`. CheckpointError
+    when the weights do not fit the configuration.
     """
     if "config" in spec and "folder" in spec:
         config, files = dict(spec["config"]), (Path(str(spec["folder"])) / "codec.safetensors",)

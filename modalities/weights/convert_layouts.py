@@ -28,9 +28,9 @@ Tensors = dict[str, PickledTensor]
 class Part:
     """Tensors of one file that belong together.
 
-    kind: lumina-audio-line (transformer, autoencoder and text of one training checkpoint), vae1d, bigvgan, next-dit, mar,
-    kl-vae,
-    tensors (any other) or nothing. tensors: by the names that we write; of a training checkpoint, the transformer's.
+    kind: lumina-audio-line (transformer, autoencoder and text of one training checkpoint), vae1d, bigvgan, next-dit,
+    mar, kl-vae, tensors (any other) or nothing. tensors: by the names
+    that we write; of a training checkpoint, the transformer's.
     notes: what was chosen and what was left out. groups: the other tensors of a training checkpoint, by what they are.
     """
 
