@@ -2,7 +2,8 @@
 
     {"format": "parhelion-classes/1", "names": [["tench", "Tinca tinca"], ["goldfish"], ...]}
 
-Entry k holds the names of class k, the usual one first. A prompt of such a model is one of the names or the number.
+Entry k holds the names of class k, the usual one first. A prompt of such a model is one of the names or the number;
+where there are no entries, the model is told nothing and the prompt is empty.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class ClassList:
         key = _key(prompt)
         if not key:
             return NO_CLASS
+        if not self.names:
+            raise ValueError(f"`{prompt}`: this model knows no classes and reads no text; leave the prompt empty")
         if re.fullmatch(r"-?[0-9]+", key):
             return self._checked(key)
         numbers = self._numbers.get(key, [])
@@ -67,13 +70,12 @@ class ClassList:
 
 
 def read_classes(path: Path) -> ClassList:
-    """The classes in a file. DescriptionError, a ValueError, when it cannot be read or holds none."""
+    """The classes in a file. DescriptionError, a ValueError, when it cannot be read or is no such list."""
     values = read_json(path)
     if values.get("format") != FORMAT:
         raise DescriptionError(f"{path}: format is {values.get('format')!r}; this version reads {FORMAT!r}")
     names = values.get("names")
-    is_sound = isinstance(names, list) and names and all(_are_names(entry) for entry in names)
-    if not is_sound or not isinstance(names, list):
+    if not isinstance(names, list) or not all(_are_names(entry) for entry in names):
         raise DescriptionError(f"{path}: `names` should hold one list of names, at least one, for each class")
     return ClassList(tuple(tuple(entry) for entry in names))
 

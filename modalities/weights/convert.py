@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modalities.contracts import CheckpointError
-from modalities.weights import convert_audio, convert_mar
+from modalities.weights import convert_audio, convert_digit, convert_mar
 from modalities.weights.checkpoint import write_model_json
 from modalities.weights.convert_archive import opened
 from modalities.weights.convert_layouts import recognise
@@ -21,7 +21,7 @@ from modalities.weights.convert_writing import Found, replacing, write_chosen
 from modalities.weights.description import describe
 from modalities.weights.headers import PICKLE_ENDINGS, DescriptionError
 
-KINDS = ("auto", "lumina-music", "lumina-audio", "lumina-image", "mar", "bigvgan", "tensors")
+KINDS = ("auto", "lumina-music", "lumina-audio", "lumina-image", "mar", "bigvgan", "digit", "vqgan", "tensors")
 NO_WEIGHTS = ("model_args", "optim", "resume_step", "scheduler", "training_args", "rng_state", "CLAP_weights")
 """Beginnings of the names of files that lie beside weights and hold none that are needed."""
 
@@ -52,7 +52,7 @@ def convert(request: Request) -> list[str]:
     if (files := convert_mar.released(request.source)) is not None and request.kind in ("auto", "mar"):
         with replacing(request.target, force=request.force) as folder:
             values, lines = convert_mar.write_released(*files, folder, ema=request.ema)
-            return [f"{request.target}: mar", *_checked(folder, request.target, values), *lines]
+            return [f"{request.target}: mar", _checked(folder, request.target, values), *lines]
     with _open_all(request) as found, replacing(request.target, force=request.force) as folder:
         kind = _kind(request, found)
         match kind:
@@ -60,6 +60,10 @@ def convert(request: Request) -> list[str]:
                 lines = _audio_line(request, kind, found, folder)
             case "lumina-image":
                 lines = _image(found, folder)
+            case "digit":
+                lines = _digit(request, found, folder)
+            case "vqgan":
+                lines = _vqgan(_of_kind(found, "vqgan"), folder)
             case "mar":
                 lines = _mar(request, found, folder)
             case "bigvgan":
@@ -114,6 +118,10 @@ def _kind(request: Request, found: list[Found]) -> str:
         kind = "lumina-image"
     elif _of_kind(found, "mar"):
         kind = "mar"
+    elif any(convert_digit.is_stage(each.part) for each in found):
+        kind = "digit"
+    elif _of_kind(found, "vqgan"):
+        kind = "vqgan"
     elif _of_kind(found, "bigvgan"):
         kind = "bigvgan"
     elif request.kind == "auto" and [each.part.kind for each in found] == ["tensors"]:
@@ -136,22 +144,50 @@ def _audio_line(request: Request, kind: str, found: list[Found], folder: Path) -
         vocoder=next(iter(_of_kind(found, "bigvgan")), None),
     )
     values = convert_audio.write(parts, folder, kind, request.text_encoder)
-    return _checked(folder, request.target, values)
+    vocoder = "with its vocoder" if values["codec"].get("vocoder") else "no vocoder found: Griffin-Lim takes its place"
+    return [
+        _checked(folder, request.target, values),
+        f"codec: {values['codec']['kind']}, {vocoder}",
+        f"text encoder: {values['text_encoder']['kind']}",
+    ]
 
 
-def _checked(folder: Path, target: Path, values: Mapping[str, Any]) -> list[str]:
+def _checked(folder: Path, target: Path, values: Mapping[str, Any]) -> str:
+    """Write `model.json`, describe the folder as planning will, and say what the generator is."""
     write_model_json(folder, values)
     try:
         described = describe(folder)
     except DescriptionError as error:
         raise CheckpointError(str(error).replace(str(folder), str(target))) from None
     size = " x ".join(str(n) for n in described.native_size)
-    return [
-        f"generator: {described.family}, {described.parameters:,} parameters, {described.modality}, {size}",
-        f"codec: {described.codec['kind']}, "
-        + ("with its vocoder" if values["codec"].get("vocoder") else "no vocoder found: Griffin-Lim takes its place"),
-        f"text encoder: {values['text_encoder']['kind']}",
-    ]
+    return f"generator: {described.family}, {described.parameters:,} parameters, {described.modality}, {size}"
+
+
+def _digit(request: Request, found: list[Found], folder: Path) -> list[str]:
+    """Both stages, VQGAN and tokenizer in our format."""
+    stages = {kind: _of_kind(found, kind) for kind in ("digit-semantic", "digit-decoder")}
+    for (kind, files), what in zip(stages.items(), ("first stage", "second stage"), strict=True):
+        if len(files) != 1:
+            names = ", ".join(each.checkpoint.path.name for each in files) or "none"
+            raise CheckpointError(
+                f"{request.source}: a DiGIT needs one {what} ({kind}), found {names}; convert a folder that holds one "
+                "checkpoint of each stage"
+            )
+    parts = convert_digit.Parts(
+        semantic=stages["digit-semantic"][0],
+        decoder=stages["digit-decoder"][0],
+        codec=next(iter(_of_kind(found, "vqgan")), None),
+        clusters=convert_digit.cluster_files(request.source),
+    )
+    values, lines = convert_digit.write(parts, folder)
+    return [_checked(folder, request.target, values), f"codec: {values['codec']['kind']}", *lines]
+
+
+def _vqgan(found: list[Found], folder: Path) -> list[str]:
+    """The VQGAN alone, after its tensors have been seen to fit."""
+    if len(found) == 1:
+        convert_digit.vqgan_config(found[0], found[0].part.tensors)
+    return _one(found, folder / "codec.safetensors")
 
 
 def _mar(request: Request, found: list[Found], folder: Path) -> list[str]:
@@ -162,7 +198,7 @@ def _mar(request: Request, found: list[Found], folder: Path) -> list[str]:
         raise CheckpointError(f"{request.source}: holds {len(networks)} networks ({names}); name the folder of one")
     codec = next(iter(_of_kind(found, "kl-vae")), None)
     values, lines = convert_mar.write(convert_mar.Parts(network=networks[0], codec=codec), folder)
-    return [*_checked(folder, request.target, values), *lines]
+    return [_checked(folder, request.target, values), *lines]
 
 
 def _image(found: list[Found], folder: Path) -> list[str]:

@@ -29,7 +29,7 @@ class Part:
     """Tensors of one file that belong together.
 
     kind: lumina-audio-line (transformer, autoencoder and text of one training checkpoint), vae1d, bigvgan, next-dit,
-    mar, kl-vae, tensors (any other) or nothing. tensors: by the names
+    mar, kl-vae, digit-semantic, digit-decoder, vqgan, tensors (any other) or nothing. tensors: by the names
     that we write; of a training checkpoint, the transformer's.
     notes: what was chosen and what was left out. groups: the other tensors of a training checkpoint, by what they are.
     """
@@ -60,6 +60,10 @@ def recognise(value: Any, *, ema: bool = True) -> Part:
         if len(tensors["encoder.conv_in.weight"].shape) == 4:
             return Part(kind="kl-vae", tensors=_without(tensors, ("loss.",)), notes=notes)
         return Part(kind="vae1d", tensors=_without(tensors, ("loss.",)), notes=notes)
+    if {"decoder.embed_positions.weight", "decoder.output_projection.weight"} <= set(tensors):
+        return _digit_stage(tensors, notes)
+    if {"encoder.conv_in.weight", "decoder.conv_in.weight", "quantize.embedding.weight"} <= set(tensors):
+        return Part(kind="vqgan", tensors=_without(tensors, ("loss.",)), notes=notes)
     if "x_embedder.weight" in tensors and any(name.startswith("layers.0.") for name in tensors):
         return Part(kind="next-dit", tensors=tensors, notes=notes)
     return Part(kind="tensors", tensors=tensors, notes=notes)
@@ -112,6 +116,25 @@ def _audio_line(tensors: Tensors, notes: tuple[str, ...], *, ema: bool) -> Part:
             "scale": {name: each for name, each in tensors.items() if name == "scale_factor"},
             "clap": clap,
             "text": text,
+        },
+    )
+
+
+def _digit_stage(tensors: Tensors, notes: tuple[str, ...]) -> Part:
+    """A stage of DiGIT, as fairseq saved it: the transformer, DINOv2 with its clusters, and in the second the VQGAN."""
+    stage = _without(_under(tensors, "decoder."), ("version",))
+    known = ("decoder.", "pretrained_encoder.", "vqgan.", "centroids", "centroid_norm")
+    unknown = sorted(name for name in tensors if not name.startswith(known))
+    if unknown:
+        notes += (f"left out {len(unknown)} unknown tensors: {', '.join(unknown[:4])}",)
+    return Part(
+        kind="digit-decoder" if "embed_positions_1.weight" in stage else "digit-semantic",
+        tensors=stage,
+        notes=notes,
+        groups={
+            "codec": _under(tensors, "vqgan."),
+            "encoder": _under(tensors, "pretrained_encoder."),
+            "clusters": {name: each for name, each in tensors.items() if name == "centroids"},
         },
     )
 

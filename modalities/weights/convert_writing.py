@@ -19,7 +19,9 @@ from modalities.weights.convert_archive import PickledCheckpoint
 from modalities.weights.convert_layouts import Part
 from modalities.weights.convert_values import PickledTensor, PickleRefused
 
-OURS = re.compile(r"model\.json|(generator|codec|vocoder|text|tensors|consolidated[\w.-]*)\.safetensors")
+OURS = re.compile(
+    r"(model|classes)\.json|(generator|codec|tokenizer|vocoder|text|tensors|consolidated[\w.-]*)\.safetensors"
+)
 """Names of the files that a conversion writes; a folder with anything else in it is never replaced."""
 TYPES = {
     "float64": "F64",

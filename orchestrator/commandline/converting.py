@@ -14,7 +14,9 @@ Source = Annotated[Path, typer.Argument(help="a pickled checkpoint (.ckpt, .pth,
 Target = Annotated[Path, typer.Argument(help="the folder to write")]
 Kind = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, lumina-music, lumina-audio, lumina-image, mar, bigvgan or tensors"),
+    typer.Option(
+        metavar="NAME", help="auto, lumina-music, lumina-audio, lumina-image, mar, bigvgan, digit, vqgan or tensors"
+    ),
 ]
 TextEncoder = Annotated[
     str, typer.Option(metavar="SOURCE", help="folder or hub id of the T5 that reads prompts, in place of the released")

@@ -12,6 +12,8 @@ from modalities.weights.configuration import config_from, plain_values
 SPECIAL = 5
 """Ids before the first code in every dictionary: <s>, <pad>, </s>, <unk>, <n>; code k has the id k + 5."""
 PAD, EOS, UNKNOWN = 1, 2, 3
+DECODER_ROUNDS = 8
+"""Rounds of a second stage that was trained with masks, unless asked otherwise: those of the published script."""
 POSITION_OFFSET = 2
 """Row of the position table that the first token uses; the rows before it belong to no position."""
 

@@ -9,19 +9,17 @@ import torch
 from torch import Tensor
 
 from modalities.contracts import Conditioning, Extrapolation, GenerateOptions, Guidance, Size
-from modalities.generators.digit.config import EOS, SPECIAL, DiGITConfig
+from modalities.generators.digit.config import DECODER_ROUNDS, EOS, SPECIAL, DiGITConfig
 from modalities.generators.digit.layers import Cache, TokenTransformer
-from modalities.generators.digit.model import DiGIT, Prompt, read_prompt
+from modalities.generators.digit.model import DiGIT, read_prompt
 from modalities.generators.digit.objective import decoder_loss, masked_loss, semantic_loss
-from modalities.generators.digit.sampling import Draws, in_rounds, invert, sources, uniforms
+from modalities.generators.digit.sampling import MASKED, Draws, in_rounds, invert, sources, uniforms
 
 if TYPE_CHECKING:
     from modalities.weights.description import ModelDescription
 
 SAMPLER = "autoregressive"
 OPTIONS = ("temperature", "top_k", "top_p", "decoder_steps", "decoder_top_p")
-DECODER_ROUNDS = 8
-"""Rounds of a second stage that was trained with masks, unless asked otherwise: those of the published script."""
 DECODER_TOP_P = 0.8
 """top_p of an autoregressive second stage, unless asked otherwise: that of the published script."""
 
@@ -65,7 +63,8 @@ class DiGITGenerator:
 
         Sample i draws from generators of its own: first a number for each semantic token, then those of the second
         stage. Guidance moves the logits of the semantic tokens from those under `negative`; the second stage sees
-        tokens alone. ValueError for what this family has not: another size, strength, extrapolation.
+        tokens alone. A sample whose logits are not finite is NaN. ValueError for what this family has not: another
+        size, strength, extrapolation.
         """
         shape = self.latent_shape(size)
         self._check(conditioning, negative, seeds, options)
@@ -81,7 +80,7 @@ class DiGITGenerator:
             generators = sources(seeds)
             tokens = self.semantic_tokens(conditioning, negative, generators, draws, options.guidance.scale)
             codes = self.codes(tokens, generators, rounds, last)
-        return codes.clone().view(-1, *shape).float()
+        return codes.clone().float().where(codes != MASKED, torch.nan).view(-1, *shape)
 
     def semantic_tokens(
         self,
@@ -94,47 +93,38 @@ class DiGITGenerator:
         """Tokens `[B, S]` of the first stage, one after the other, with keys and values kept.
 
         guidance: w in l = l_negative + w (l_positive - l_negative), the logits that are drawn from; 1 needs no
-        `negative`, otherwise one for all samples or one for each.
+        `negative`, otherwise one for all samples or one for each. A sample whose logits are no numbers is MASKED.
         """
         stage, count, number = self.model.semantic, len(generators), self.config.tokens
-        guided = guidance != 1 and negative is not None
-        if guided and negative is not None:
+        if guidance != 1 and negative is not None:
             conditioning = Conditioning.stack([conditioning, *[negative] * (count // len(negative))])
-        device = stage.embed_tokens.weight.device
-        prompt = read_prompt(self.config, conditioning).to(device)
-        uniform = uniforms(generators, number).to(device)
-        cache = self._filled(prompt, number)
-        ids, found = prompt.start, torch.empty((count, number), dtype=torch.long, device=device)
-        for place in range(number):
-            logits = _next_logits(stage, ids, place, cache)
-            if guided:
-                wanted, without = logits.chunk(2)
-                logits = without + guidance * (wanted - without)
-            found[:, place] = invert(draws.kept(logits), uniform[:, place])
-            ids = found[:, place].repeat(2 if guided else 1) + SPECIAL
-        return found
+        prompt = read_prompt(self.config, conditioning).to(stage.embed_tokens.weight.device)
+        cache = _cache(stage, len(prompt.start), prompt.length + number)
+        if prompt.text is not None:
+            cache.restrict(prompt.real)
+            stage.run(stage.embed_text(prompt.text), cache.visible(prompt.length), cache=cache)
+        return _one_by_one(stage, prompt.start, cache, uniforms(generators, number), draws, guidance)
 
     def codes(self, tokens: Tensor, generators: Sequence[torch.Generator], rounds: int, draws: Draws) -> Tensor:
-        """VQ codes `[B, V]` of semantic tokens `[B, S]`: in so many rounds, or one after the other when 0."""
+        """VQ codes `[B, V]` of semantic tokens `[B, S]`: in so many rounds, or one after the other when 0.
+
+        A sample whose tokens are MASKED, or whose logits are no numbers, is MASKED.
+        """
         stage, number = self.model.decoder, self.config.num_codes
         tokens = tokens.to(stage.embed_tokens.weight.device)
+        known = tokens.clamp_min(0)
         if rounds:
-            return in_rounds(
-                lambda codes, where: self.model.masked_logits(codes, tokens, where),
-                number,
-                rounds,
-                generators,
-                tokens.device,
-            )
-        uniform = uniforms(generators, number).to(tokens.device)
-        cache = _cache(stage, len(tokens), tokens.shape[1] + number)
-        stage.run(stage.embed(tokens + SPECIAL + self.config.code_ids, prefix=True), causal=True, cache=cache)
-        ids, found = torch.full_like(tokens[:, 0], EOS), tokens.new_empty((len(tokens), number))
-        for place in range(number):
-            logits = _next_logits(stage, ids, place, cache)
-            found[:, place] = invert(draws.kept(logits), uniform[:, place])
-            ids = found[:, place] + SPECIAL
-        return found
+
+            def logits(codes: Tensor, where: Tensor) -> Tensor:
+                return self.model.masked_logits(codes, known, where)
+
+            found = in_rounds(logits, number, rounds, generators, tokens.device)
+        else:
+            cache = _cache(stage, len(tokens), tokens.shape[1] + number)
+            stage.run(stage.embed(known + SPECIAL + self.config.code_ids, prefix=True), causal=True, cache=cache)
+            start = torch.full_like(tokens[:, 0], EOS)
+            found = _one_by_one(stage, start, cache, uniforms(generators, number), draws)
+        return found.where((tokens != MASKED).all(dim=1, keepdim=True), MASKED)
 
     def loss(self, latents: Tensor, conditioning: Conditioning, *, generator: torch.Generator) -> Tensor:
         """The sum of both stages' losses, which share no parameters.
@@ -159,15 +149,6 @@ class DiGITGenerator:
             raise ValueError(f"latents of codes and tokens should be [B, {wanted}], not {list(latents.shape)}")
         whole = latents.round().long()
         return whole[:, 0].flatten(1), whole[:, 1, :: steps[0], :: steps[1]].flatten(1)
-
-    def _filled(self, prompt: Prompt, number: int) -> Cache:
-        """Room for the text and so many tokens, the text in it."""
-        stage = self.model.semantic
-        cache = _cache(stage, len(prompt.start), prompt.length + number)
-        if prompt.text is not None:
-            cache.restrict(prompt.real)
-            stage.run(stage.embed_text(prompt.text), cache.visible(prompt.length), cache=cache)
-        return cache
 
     def _rounds(self, settings: dict[str, float | str]) -> int:
         """Rounds of the second stage; ValueError when it was not trained to be sampled so."""
@@ -218,9 +199,26 @@ def _cache(stage: TokenTransformer, rows: int, length: int) -> Cache:
     return Cache(stage.stage, rows, length, weight.device, weight.dtype)
 
 
-def _next_logits(stage: TokenTransformer, ids: Tensor, place: int, cache: Cache) -> Tensor:
-    """Logits `[B, ids]` after one more id `[B]` at a place of the sequence."""
-    return stage.logits(stage.run(stage.embed(ids[:, None], place), cache.visible(1), cache=cache)[:, 0])
+def _one_by_one(
+    stage: TokenTransformer, start: Tensor, cache: Cache, uniform: Tensor, draws: Draws, guidance: float = 1.0
+) -> Tensor:
+    """Codes `[B, N]` drawn one after the other, each from the logits after the id before it, `start` at first.
+
+    uniform: `[B, N]`, the number that decides each code. start: `[B]`, or `[2 B]` under the positive and the negative
+    prompts, whose logits guidance then mixes.
+    """
+    count, number = uniform.shape
+    uniform = uniform.to(start.device)
+    ids, found = start, torch.empty((count, number), dtype=torch.long, device=start.device)
+    for place in range(number):
+        logits = stage.logits(stage.run(stage.embed(ids[:, None], place), cache.visible(1), cache=cache)[:, 0])
+        if len(start) > count:
+            wanted, without = logits.chunk(2)
+            logits = without + guidance * (wanted - without)
+        found[:, place] = invert(draws.kept(logits), uniform[:, place])
+        ids = found[:, place].repeat(len(start) // count) + SPECIAL
+    # What is no number stays so: later tokens attend to it, so the last logits tell of all.
+    return found.where(logits.isfinite().all(dim=1, keepdim=True), MASKED)
 
 
 def _whole(name: str, value: float | str) -> int:

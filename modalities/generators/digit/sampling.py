@@ -101,15 +101,18 @@ def in_rounds(
     """Codes `[B, V]` drawn all at once, the least certain of them masked again and drawn anew in the next round.
 
     Chang et al. 2022 (MaskGIT), section 3.2, as DiGIT has it: the confidence of a drawn code is its log probability
-    plus 4.5 (1 - r) Gumbel noise, r the part of the rounds that is done; codes of earlier rounds stay.
+    plus 4.5 (1 - r) Gumbel noise, r the part of the rounds that is done; codes of earlier rounds stay. A sample whose
+    logits are no numbers is MASKED.
     """
     counts = masked_counts(rounds, codes)
     found = torch.full((len(generators), codes), MASKED, device=device)
     where = torch.arange(codes, device=device).expand_as(found)
+    sound = torch.ones((len(generators), 1), dtype=torch.bool, device=device)
     for s in range(rounds):
         uniform = uniforms(generators, codes).to(device).gather(1, where)
         noise = uniforms(generators, codes).to(device).gather(1, where)
         log_p = torch.log_softmax(logits(found, where).double()[..., SPECIAL:], dim=-1)
+        sound = sound & log_p.isfinite().flatten(1).all(dim=1, keepdim=True)
         drawn = invert(log_p.exp(), uniform)
         found = found.scatter(1, where, drawn)
         gumbel = -torch.log(-torch.log(noise.clamp_min(1e-300)))
@@ -117,4 +120,4 @@ def in_rounds(
         again = sure.argsort(dim=1, stable=True)[:, : counts[s + 1]]
         where = where.gather(1, again).sort(dim=1).values
         found = found.scatter(1, where, MASKED)
-    return found
+    return found.where(sound, MASKED)

@@ -14,7 +14,7 @@ from modalities.contracts import Extrapolation, GenerateOptions, Guidance
 from modalities.generators.digit.generate import DiGITGenerator
 from modalities.generators.digit.model import read_prompt
 from modalities.generators.digit.objective import masked_loss, random_mask
-from modalities.generators.digit.sampling import Draws
+from modalities.generators.digit.sampling import Draws, sources
 from tests.modalities.digit.tiny_digit import OPT, PUBLISHED, TEXT, class_ids, plain_ids, sentences, tiny_digit
 
 PLAIN = GenerateOptions(sampler="autoregressive", guidance=Guidance(scale=1.0))
@@ -127,6 +127,23 @@ def test_what_a_published_model_has_not_is_refused(options: GenerateOptions, mes
     generator = DiGITGenerator(tiny_digit(), (16, 16))
     with pytest.raises(ValueError, match=message):
         generator.generate(class_ids(-1), class_ids(-1), (64, 64), [1], options)
+
+
+@pytest.mark.parametrize("config", [PUBLISHED, TEXT])
+@pytest.mark.parametrize("stage", ["semantic", "decoder"])
+def test_a_sample_that_is_no_number_is_said_to_be_none(config, stage: str):
+    model = tiny_digit(config)
+    table = getattr(model, stage).embed_tokens.weight
+    prompts = sentences(2, 2) if config.text_width else class_ids(-1, -1)
+    generator = DiGITGenerator(model, (4, 4))
+    sound = generator.generate(prompts, None, (16, 16), [1, 2], PLAIN)
+    tokens = generator.semantic_tokens(prompts, None, sources([1, 2]), Draws())
+    only = sorted(set(tokens[0, :-1].tolist()) - set(tokens[1].tolist()))
+    assert only  # a token that the first sample alone has, and that something comes after
+    table[only[0] + 5 + (config.code_ids if stage == "decoder" else 0)] = torch.nan
+    found = generator.generate(prompts, None, (16, 16), [1, 2], PLAIN)
+    assert found[0].isnan().all()
+    assert torch.equal(found[1], sound[1])
 
 
 def smoothed(logits: Tensor, wanted: list[int]) -> float:
