@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
 from nearest_shape import ShapeIndex, chamfer, has_colour
-from point_cloud_page import write_page
+from point_cloud_page import for_density, write_pictures, write_text
 from torch import Tensor
 
 from modalities.contracts import Conditioning, Extrapolation, GenerateOptions
@@ -199,13 +199,14 @@ def main() -> int:
     }
     print({key: results[key] for key in ("scores", "oracle", "luck", "languages", "seconds_per_cloud")}, flush=True)
     if not arguments.skip_density:
-        chosen = [i for i, o in enumerate(results["outcomes"]) if o["noun_hit"]][:: max(1, len(prompts) // 12)][:8]
+        chosen = for_density(results["outcomes"])
         some = [prompts[i] for i in chosen]
         results["density"], shown = densities(model, some, clouds[chosen], index)
         shown |= {(prompts[i].id, 256, "none"): clouds[i] for i in chosen}
         results["default_method"] = default_method(model)
         path = write_results("point_cloud_following", results)
-        write_page(results, clouds, shown, some[:3], ROOT / "docs", path)
+        write_pictures(results, clouds, shown, ROOT / "docs")
+        write_text(results, ROOT / "docs", path)
         print(f"wrote {path} and docs/point_cloud.md")
     missed = [name for name, least in THRESHOLDS.items() if results["scores"][name] < least]
     for name in missed:

@@ -1,9 +1,14 @@
-"""The page of the point-cloud benchmark: what prompts become, how often they are followed, and what density does."""
+"""The page of the point-cloud benchmark: what prompts become, how often they are followed, and what density does.
+
+python benchmarks/point_cloud_page.py     # the text of docs/point_cloud.md again, from the newest result
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -47,18 +52,15 @@ def sheet(pictures: Sequence[NDArray[np.uint8]], columns: int, frames: Sequence[
     return whole
 
 
-def write_page(
-    results: Mapping[str, Any],
-    clouds: Tensor,
-    shown: Mapping[tuple[str, int, str], Tensor],
-    prompts: Sequence[Any],
-    docs: Path,
-    source: Path,
-) -> None:
-    """Write docs/point_cloud.md and docs/pictures/point_cloud/.
+def for_density(outcomes: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The prompts that are made at other densities too: some of those whose noun is right, spread over the list."""
+    return [i for i, outcome in enumerate(outcomes) if outcome["noun_hit"]][:: max(1, len(outcomes) // 12)][:8]
 
-    shown: (prompt id, points, method) -> cloud. prompts: those whose clouds are shown at every density.
-    """
+
+def write_pictures(
+    results: Mapping[str, Any], clouds: Tensor, shown: Mapping[tuple[str, int, str], Tensor], docs: Path
+) -> None:
+    """Write docs/pictures/point_cloud/. shown: (prompt id, points, method) -> cloud."""
     folder = docs / "pictures" / "point_cloud"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.webp"):
@@ -66,29 +68,38 @@ def write_page(
     rows = results["outcomes"]
     hits = [row["noun_hit"] and row["colour_hit"] is not False for row in rows]
     save(sheet([picture(cloud) for cloud in clouds], COLUMNS, hits), folder / "prompts.webp")
-    methods = list(dict.fromkeys(row["method"] for row in results["density"]))
-    sizes = sorted({points for _, points, _ in shown})
-    best = results["default_method"]
-    dense = [
-        shown.get((prompt.id, points, "none" if points == 256 else best)) for prompt in prompts for points in sizes
-    ]
+    sizes, methods, largest = _tried(results)
+    prompts, best = [str(row["id"]) for row in _pictured(results)], results["default_method"]
+    dense = [shown.get((name, points, "none" if points == 256 else best)) for name in prompts for points in sizes]
     blank = np.full((220, 220, 3), 244, dtype=np.uint8)
     cells = [blank if cloud is None else picture(cloud, 220) for cloud in dense]
     save(sheet(cells, len(sizes)), folder / "densities.webp")
-    largest = max(points for points in sizes if all((prompts[0].id, points, name) in shown for name in methods))
-    save(
-        sheet([picture(shown[(prompts[0].id, largest, n)], 220) for n in methods], len(methods)),
-        folder / "methods.webp",
-    )
-    text = "\n".join(
-        [
-            _head(results, source),
-            _following(results),
-            _misses(rows),
-            _density(results, prompts, sizes, largest, methods),
-        ]
-    )
-    (docs / "point_cloud.md").write_text(text, encoding="utf-8")
+    everyone = [picture(shown[(prompts[0], largest, name)], 220) for name in methods]
+    save(sheet(everyone, len(methods)), folder / "methods.webp")
+
+
+def write_text(results: Mapping[str, Any], docs: Path, source: Path) -> None:
+    """Write docs/point_cloud.md; everything in it comes from the results."""
+    parts = [_head(results, source), _following(results), _misses(results["outcomes"]), _density(results)]
+    (docs / "point_cloud.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _tried(results: Mapping[str, Any]) -> tuple[list[int], list[str], int]:
+    """Numbers of points, methods, and the most points that every method was tried at."""
+    rows = results["density"]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    sizes = [256, *dict.fromkeys(row["points"] for row in rows)]
+    return sizes, methods, max(points for points in sizes if len(_methods_at(rows, points)) == len(methods))
+
+
+def _methods_at(rows: Sequence[Mapping[str, Any]], points: int) -> list[str]:
+    return [row["method"] for row in rows if row["points"] == points]
+
+
+def _pictured(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The three prompts whose clouds are shown at every density."""
+    outcomes = results["outcomes"]
+    return [outcomes[i] for i in for_density(outcomes)[:3]]
 
 
 def save(whole: Image.Image, path: Path) -> None:
@@ -106,7 +117,8 @@ def _head(results: Mapping[str, Any], source: Path) -> str:
 
 Written by `python benchmarks/point_cloud_following.py`; every number is in `benchmarks/results/{source.name}`.
 Model `{results["model"]}`, 256 points, {options["steps"]} steps, guidance {options["guidance"]:g};
-{results["seconds_per_cloud"]:.2f} s a cloud on one core of the machine named there.
+{results["seconds_per_cloud"]:.2f} s of wall time a cloud, here and below, on the machine named there; where other
+programs keep that busy, the times say little about speed.
 
 The noun is right for **{_percent(scores["noun"])}** of {scores["prompts"]} prompts in ten languages, the colour for
 **{_percent(scores["colour"])}** of those that ask for one. No prompt is a training caption (`tests/benchmarks` holds
@@ -149,13 +161,8 @@ def _misses(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _density(
-    results: Mapping[str, Any],
-    prompts: Sequence[Any],
-    sizes: Sequence[int],
-    largest: int,
-    methods: Sequence[str],
-) -> str:
+def _density(results: Mapping[str, Any]) -> str:
+    sizes, methods, largest = _tried(results)
     lines = [
         "## Density",
         "",
@@ -173,12 +180,15 @@ def _density(
         f"| {row['to_training']:.3f} | {_percent(row['noun'])} | {_percent(row['colour'])} | {row['seconds']:g} |"
         for row in results["density"]
     ]
-    shown = ", ".join(f'"{prompt.text}"' for prompt in prompts)
+    shown = ", ".join(f'"{row["text"]}"' for row in _pictured(results))
     return "\n".join(
         [
             *lines,
             "",
-            f"The model's default is `{results['default_method']}`.",
+            fill(
+                f"The model's default is `{results['default_method']}`. {_kept(results['density'], methods, largest)}",
+                120,
+            ),
             "",
             f"Left to right {', '.join(str(size) for size in sizes)} points; from above: {shown}.",
             "",
@@ -190,3 +200,26 @@ def _density(
             "",
         ]
     )
+
+
+def _kept(rows: Sequence[Mapping[str, Any]], methods: Sequence[str], largest: int) -> str:
+    """How many clouds kept their noun by each method, where all were tried, and where not all were."""
+    whole = [row for row in rows if row["points"] <= largest]
+    clouds = sum(row["prompts"] for row in whole if row["method"] == methods[0])
+    kept = {name: round(sum(r["noun"] * r["prompts"] for r in whole if r["method"] == name)) for name in methods}
+    told = ", ".join(f"{number} by `{name}`" for name, number in kept.items())
+    rest = {row["points"]: _methods_at(rows, row["points"]) for row in rows if row["points"] > largest}
+    alone = "".join(f" {n:,} points were made by {' and '.join(f'`{m}`' for m in by)} alone." for n, by in rest.items())
+    start = f"Up to {largest:,} points the noun was kept in so many of {clouds} clouds"
+    return f"{start}: {told}; so few settle nothing.{alone}"
+
+
+def main() -> None:
+    """Write the text of the page again."""
+    root = Path(__file__).resolve().parent.parent
+    source = max((root / "benchmarks" / "results").glob("point_cloud_following-*.json"))
+    write_text(json.loads(source.read_text(encoding="utf-8")), root / "docs", source)
+
+
+if __name__ == "__main__":
+    main()
