@@ -1,7 +1,7 @@
 """Discriminative tokens of pictures: patch features of a self-supervised vision transformer, then the nearest cluster.
 
 Zhu et al. 2024 (DiGIT, arXiv 2410.12490), section 3: the token of a patch is argmin_k |f - c_k|^2 over the centres of
-k-means. The network is transformers' DINOv2 with registers; its features here are those of the last block, normed.
+k-means. The network is transformers' DINOv2 with registers; its features are those of a block before the last, normed.
 """
 
 from __future__ import annotations
@@ -34,15 +34,20 @@ def encoder_network(config: Mapping[str, Any]) -> nn.Module:
 class SemanticTokenizer(nn.Module):
     """Pictures to ids of clusters, `[B, rows, columns]`.
 
+    config: of the network. clusters: K. layer: the block whose features are taken, counted from the end; the paper
+    takes the third. Blocks near the end know the whole picture, those near the beginning what is in a patch.
     centroids: `[K, D]`, the centres of the clusters in the space of the features.
     """
 
     centroids: Tensor
 
-    def __init__(self, config: Mapping[str, Any], clusters: int) -> None:
+    def __init__(self, config: Mapping[str, Any], clusters: int, layer: int = 1) -> None:
         super().__init__()
-        self.encoder = encoder_network(config)
-        settings: Any = self.encoder.config
+        self.encoder: Any = encoder_network(config)
+        settings = self.encoder.config
+        if not 1 <= layer <= settings.num_hidden_layers:
+            raise ValueError(f"layer is {layer}; the tokenizer has {settings.num_hidden_layers}, counted from the end")
+        self.blocks = settings.num_hidden_layers - layer + 1
         self.patch, self.width = int(settings.patch_size), int(settings.hidden_size)
         self.leading = 1 + int(settings.num_register_tokens)
         self.register_buffer("centroids", torch.zeros(clusters, self.width))
@@ -53,8 +58,15 @@ class SemanticTokenizer(nn.Module):
             wanted = f"[B, 3, H, W] with H and W divisible by {self.patch}"
             raise ValueError(f"the tokenizer takes {wanted}, not {list(media.shape)}")
         rows, columns = (n // self.patch for n in media.shape[2:])
-        parts = [self.encoder(part).last_hidden_state[:, self.leading :] for part in media.split(AT_ONCE)]
+        parts = [self._features(part) for part in media.split(AT_ONCE)]
         return torch.cat(parts).unflatten(1, (rows, columns))
+
+    def _features(self, media: Tensor) -> Tensor:
+        hidden = self.encoder.embeddings(media)
+        for block in self.encoder.encoder.layer[: self.blocks]:
+            hidden = block(hidden)
+        found: Tensor = self.encoder.layernorm(hidden)[:, self.leading :]
+        return found
 
     def tokens(self, media: Tensor) -> Tensor:
         """Ids `[B, rows, columns]` of the nearest centres."""

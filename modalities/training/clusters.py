@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 BATCH = 8192
-PASSES = 10
-PER_CLUSTER = 256
-"""Samples for each cluster that are looked at, at most; as many as faiss takes, which the published clusters used."""
+PASSES = 8
+PER_CLUSTER = 128
+"""Samples for each cluster that are looked at, at most."""
 
 
 def fit_clusters(samples: Tensor, number: int, seed: int) -> Tensor:

@@ -14,7 +14,8 @@ class TokenizerTraining:
     """A training of a picture tokenizer. folder: checkpoints, log, sheets. export: the finished codec goes there.
 
     of: the model whose codec's latents are quantised beside it. corpus, data: as for a generator; captions are not
-    looked at. clusters, codes: how many centres k-means finds in the features, and in the latents. model: fields of
+    looked at. clusters, codes: how many centres k-means finds in the features, and in the latents. layer: the block
+    whose features those are, counted from the end (the loss is on the last). model: fields of
     transformers' Dinov2WithRegistersConfig. head: width of the embeddings that the loss compares. views: how the two
     views of a picture differ.
     """
@@ -26,6 +27,7 @@ class TokenizerTraining:
     corpora: str = ".corpora"
     seed: int = 0
     clusters: int = 1024
+    layer: int = 1
     codes: int = 1024
     head: int = 256
     data: dict[str, Any] = field(default_factory=dict)
@@ -34,6 +36,6 @@ class TokenizerTraining:
     loop: LoopOptions
 
     def __post_init__(self) -> None:
-        for name in ("clusters", "codes", "head"):
+        for name in ("clusters", "codes", "head", "layer"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")

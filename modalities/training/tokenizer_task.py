@@ -60,7 +60,7 @@ class TokenizerTask:
     ) -> None:
         torch.manual_seed(training.seed)
         self.training, self.pictures, self.device = training, pictures, torch.device(device)
-        self.tokenizer = SemanticTokenizer(training.model, training.clusters).to(device)
+        self.tokenizer = SemanticTokenizer(training.model, training.clusters, training.layer).to(device)
         self.module = PatchLearner(self.tokenizer, training.head).to(device)
         self.inner = inner
         if compiled:
@@ -114,7 +114,8 @@ class TokenizerTask:
         codec.codebook.copy_(fit_clusters(flat, training.codes, training.seed))
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(folder / "codec.safetensors", codec.state_dict(), storage="float16")
-        settings = {"codes": training.codes, "clusters": training.clusters, "tokenizer": dict(training.model)}
+        settings = {"codes": training.codes, "clusters": training.clusters, "layer": training.layer}
+        settings["tokenizer"] = dict(training.model)
         note = {"kind": "quantized-latents", "of": training.of, "config": settings, "training": self._facts(state)}
         (folder / "codec.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
 

@@ -79,6 +79,17 @@ def test_features_are_the_patches_in_raster_order_without_class_and_registers() 
     assert torch.equal(one_by_one, known.tokens(media))
 
 
+def test_an_earlier_block_gives_the_features_after_the_last_norm() -> None:
+    known = tokenizer()
+    early = SemanticTokenizer(TINY, 7, layer=2).eval()
+    early.load_state_dict(known.state_dict())
+    media = torch.rand(2, 3, 32, 32) * 2 - 1
+    hidden = known.encoder(media, output_hidden_states=True).hidden_states[1]
+    assert torch.allclose(early.features(media), known.encoder.layernorm(hidden)[:, 2:].view(2, 4, 4, 16), atol=1e-6)
+    with pytest.raises(ValueError, match="layer is 3; the tokenizer has 2"):
+        SemanticTokenizer(TINY, 7, layer=3)
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="ids of codes run from 0 to 5; this codebook has 0 to 4"):
         codec().decode(torch.tensor([[[[0.0, 5.0]]]]))
