@@ -162,7 +162,7 @@ def _misses(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _density(results: Mapping[str, Any]) -> str:
-    (sizes, methods, largest), default = _tried(results), results["default_method"]
+    sizes, methods, largest = _tried(results)
     lines = [
         "## Density",
         "",
