@@ -19,7 +19,8 @@ class Entry:
     axis), rate (units of the first axis a second), unordered (a set, without neighbours), and what differs from the
     defaults of `GenerateOptions`: steps, schedule, guidance, method, proportional_attention. sampler: evaluations (of
     the network, for a step), order, options (names it takes, separated by spaces), stochastic, adaptive, by_rows (also
-    evaluates some samples of a batch), k (default of that option: a step costs 2 - 1 / k on average, the last one 1).
+    evaluates some samples of a batch), k (default of that option: a step costs 2 - 1 / k on average, the last one 1),
+    families (generators whose own it is, without a velocity), steps (False where a number of steps means nothing).
     schedule: options. generator: cost (the module that counts parameters, FLOPs and bytes), training
     (`modalities.training.family`; absent, it cannot be trained here), objectives (trained by one of those; otherwise by
     a loss of its own). codec: stride, lead (units at the start of each axis that are cells of their own), weights
@@ -109,9 +110,20 @@ SAMPLERS: dict[str, Entry] = {
         {"evaluations": 2, "order": 1, "stochastic": True, "by_rows": True, "k": 16, "options": "k diffusion scale"},
     ),
     "masked-autoregressive": Entry(
-        "modalities.generators.mar.sampling:sample",
+        "modalities.generators.mar.generate:MARGenerator",
         "MAR's own: steps are iterations, each of which draws some of the tokens",
         {"evaluations": 1, "order": 0, "families": "mar", "options": "temperature head_steps guidance_schedule"},
+    ),
+    "autoregressive": Entry(
+        "modalities.generators.digit.generate:DiGITGenerator",
+        "DiGIT's own: one semantic token after the other, then the codes, in decoder_steps rounds or one by one",
+        {
+            "evaluations": 1,
+            "order": 0,
+            "families": "digit",
+            "steps": False,
+            "options": "temperature top_k top_p decoder_steps decoder_top_p",
+        },
     ),
 }
 
@@ -199,6 +211,11 @@ CODECS: dict[str, Entry] = {
         "modalities.codecs.quantized_latents:load",
         "the nearest of a codebook for each latent of another codec; the built-in DiGIT's",
         {"stride": 4, "weights": True, "decode_bytes": 200},
+    ),
+    "vqgan": Entry(
+        "modalities.codecs.vqgan:load",
+        "MaskGIT's VQGAN, which the published DiGIT decodes with",
+        {"stride": 16, "weights": True},
     ),
     "diffusers-vae": Entry(
         "modalities.codecs.diffusers_vae:load", "AutoencoderKL of diffusers (SDXL, SD)", {"stride": 8}
@@ -315,6 +332,13 @@ TABLES: dict[str, dict[str, Entry]] = {
     "objective": OBJECTIVES,
     "corpus": CORPORA,
 }
+
+
+def samplers_of(family: str) -> dict[str, Entry]:
+    """The samplers that a family of generators takes: its own, where one names it, else those of velocities."""
+    families = {name: str(entry.facts.get("families", "")).split() for name, entry in SAMPLERS.items()}
+    own = {name: SAMPLERS[name] for name, known in families.items() if family in known}
+    return own or {name: SAMPLERS[name] for name, known in families.items() if not known}
 
 
 def resolve(table: str, name: str) -> object:

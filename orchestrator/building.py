@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.catalog import EXPORTERS, STAGES
+from orchestrator.families import planned_options
 from orchestrator.fingerprint import fingerprint_of, identity_of
 from orchestrator.models import PlannedModel
-from orchestrator.options import encode_options, export_options, sampling_options
+from orchestrator.options import encode_options, export_options
 from orchestrator.paths import DEFAULT_TEMPLATE, fields_of, file_name
 from orchestrator.placement import Placement
 from orchestrator.plan import Plan, Pool, Step, sample_id
 from orchestrator.recipe import resolved_options
 from orchestrator.sizes import planned_size, resolved_size
-from orchestrator.spec import WorkflowSpec
+from orchestrator.spec import WorkflowSpec, readers_of
 from orchestrator.validation import cells_of, substitute
 
 MEDIA = "media"
@@ -89,19 +90,13 @@ def _options(spec: WorkflowSpec, name: str) -> dict[str, Any]:
         return export_options(raw, default, model.modality, model.rate)
     model = spec.models[spec.chosen[name]]
     if stage == "encode":
-        return encode_options(raw, model.name, _readers(spec, name))
+        return encode_options(raw, model.name, readers_of(spec.graph, spec.chosen, name))
     if stage == "decode":
         return {"model": model.name}
     description = model.description
     has_latents = "latents" in spec.graph.reads[name]
     size = planned_size(raw, description.default_size, model.units[0], model.rate, model.offset[0])
-    return sampling_options(raw, model.name, size, description.defaults, has_latents)
-
-
-def _readers(spec: WorkflowSpec, name: str) -> list[str]:
-    """The models that generate from the conditioning of a step, each once, in order."""
-    steps = [step for step in spec.graph.order if spec.graph.reads[step].get("conditioning") == name]
-    return list(dict.fromkeys(spec.chosen[step] for step in steps))
+    return planned_options(raw, model, size, has_latents)
 
 
 def _without_unused_latents(step: Step) -> Step:

@@ -8,8 +8,9 @@ from typing import Any
 from modalities.catalog import MODALITIES, SAMPLERS, SCHEDULES, Entry
 from orchestrator.catalog import EXPORTERS
 from orchestrator.errors import nearest
+from orchestrator.families import check_family, planned_options
 from orchestrator.graph import Graph
-from orchestrator.models import LONGEST_PROMPT, PlannedModel
+from orchestrator.models import PlannedModel
 from orchestrator.paths import template_faults
 from orchestrator.places import Document
 from orchestrator.setting_types import Settings
@@ -172,6 +173,9 @@ def _check_step(
         _check_options_taken(document, (*at, "sampler"), settings.sampler, SAMPLERS)
         _check_options_taken(document, (*at, "schedule"), settings.schedule, SCHEDULES)
         check_size(document, at, settings, model)
+        if model is not None:
+            given = settings.model_dump(by_alias=True, exclude_none=True)
+            check_family(document, at, settings, model, planned_options(given, model, settings.size, has_latents))
         if settings.context_drop and model is not None and MODALITIES[model.modality].facts.get("unordered"):
             document.report(
                 (*at, "context_drop"),
@@ -226,10 +230,3 @@ def check_paths(document: Document, steps: Mapping[str, Any], axes: Mapping[str,
         if isinstance(template, str) and "${" not in template:
             for fault in template_faults(template, known):
                 document.report(("steps", name, "path"), fault)
-
-
-def prompt_limit(graph: Graph | None, chosen: Mapping[str, str], models: Mapping[str, PlannedModel]) -> tuple[int, str]:
-    """The most characters that every text encoder in use takes, and the name of the strictest."""
-    encoding = [name for name in graph.order if graph.shapes[name].stage == "encode"] if graph is not None else []
-    used = [models[chosen[name]] for name in encoding if name in chosen]
-    return min(((model.longest_prompt, model.encoder_name) for model in used), default=(LONGEST_PROMPT, "any"))

@@ -20,7 +20,7 @@ from orchestrator.validation import shown_cell
 
 PROCESS_BYTES = 400 * 2**20
 """A Python process with torch loaded."""
-TEXT_TOKENS = {"builtin": 16, "huggingface": 64}
+TEXT_TOKENS = {"builtin": 16, "huggingface": 64, "class-names": 1}
 """Tokens of a prompt, where only a tokenizer could tell."""
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 DECODE_BYTES = 1600
@@ -159,7 +159,7 @@ def _step(spec: WorkflowSpec, plan: Plan, step: Step, where: Placement, measured
     evaluations = 0
     units: float | None = float(per_cell * len(cells))
     if step.stage in {"generate", "extrapolate"} and model is not None:
-        evaluations = max(_evaluations(found) for found in options)
+        evaluations = max(_evaluations(model, found) for found in options)
         units = None
         if model.is_known:
             counts = [model.num_tokens(found["size"]) for found in options]
@@ -209,8 +209,11 @@ def _media_size(plan: Plan, step: Step, cell: Mapping[str, Any]) -> list[int]:
     return size
 
 
-def _evaluations(options: Mapping[str, Any]) -> int:
+def _evaluations(model: PlannedModel, options: Mapping[str, Any]) -> int:
     """Network evaluations of one sample, expected ones rounded up; with guidance, prompt and negative are two."""
+    own = getattr(model.cost(), "evaluations", None)
+    if own is not None and model.is_known:
+        return int(own(model.description.generator_config, options))
     times = _grid(options)
     per_step = _evaluations_of_steps(options["sampler"], len(times))
     guidance = options["guidance"]
@@ -243,7 +246,11 @@ def _flops(model: PlannedModel, options: Mapping[str, Any], tokens: int) -> int:
         return 0
     config = model.description.generator_config
     text = TEXT_TOKENS.get(str(model.description.text_encoder.get("kind")), 64)
-    return int(cost.flops(config, tokens, text)) * _evaluations(options) + 2 * int(cost.text_flops(config, text))
+    prepared = 2 * int(cost.text_flops(config, text))
+    own = getattr(cost, "sample_flops", None)
+    if own is not None:
+        return int(own(config, text, options)) + prepared
+    return int(cost.flops(config, tokens, text)) * _evaluations(model, options) + prepared
 
 
 def _batch_bytes(plan: Plan, step: Step, model: PlannedModel, size: list[int]) -> int:

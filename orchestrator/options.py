@@ -44,7 +44,8 @@ def sampling_options(
     """Options of a generate or extrapolate step.
 
     size: as `orchestrator.sizes.planned_size` gives it.
-    model_defaults: as in model.json, with the field names of GenerateOptions. has_latents: whether an earlier step
+    model_defaults: as in model.json, with the field names of GenerateOptions; options of its sampler stay where the
+    file names the same one. has_latents: whether an earlier step
     makes latents that an extrapolate step can start from.
     """
     defaults = {**SAMPLING_DEFAULTS, **_written_out(model_defaults)}
@@ -56,6 +57,8 @@ def sampling_options(
     for key, name in (("sampler", "name"), ("schedule", "name"), ("guidance", "scale")):
         value = options[key] if isinstance(options[key], Mapping) else {name: options[key]}
         options[key] = {field: entry for field, entry in value.items() if entry is not None}
+    if options["sampler"]["name"] == defaults["sampler"]["name"]:
+        options["sampler"] = {**defaults["sampler"], **options["sampler"]}
     options |= {"model": model, "size": size}
     if is_extrapolate:
         strength = raw.get("strength")

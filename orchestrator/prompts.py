@@ -21,11 +21,11 @@ from orchestrator.errors import MissingExtra, Problem, WorkflowError, nearest
 from orchestrator.paths import slug
 from orchestrator.places import read_text
 from orchestrator.plan import Prompt
+from orchestrator.prompt_rules import PromptRules
 from orchestrator.settings import PromptFile
 
 LARGEST_PROMPT_FILE_BYTES = 2**30
 MOST_PROBLEMS = 50
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 Report = Callable[[int, str], None]
 """`report(index, message)`: a fault of the prompt at an index of the list."""
@@ -40,23 +40,15 @@ class Row:
     line: int
 
 
-def named(rows: Sequence[Row], report: Report, limit: tuple[int, str]) -> tuple[Prompt, ...]:
-    """Prompts with ids, after reporting empty and over-long texts, control characters, empty, doubled and clashing ids.
-
-    limit: the most characters of a prompt, and the text encoder that sets this limit.
-    """
+def named(rows: Sequence[Row], report: Report, rules: PromptRules) -> tuple[Prompt, ...]:
+    """Prompts with ids, after reporting texts that break the rules, and empty, doubled and clashing ids."""
     prompts = []
     seen: dict[str, int] = {}
     slugs: dict[str, int] = {}
     for index, row in enumerate(rows):
         name = f"p{index:05d}" if row.id is None else row.id
-        if not row.text.strip():
-            report(index, "the prompt is empty")
-        elif len(row.text) > limit[0]:
-            encoder = f"the text encoder {limit[1]} takes at most {limit[0]}"
-            report(index, f"the prompt has {len(row.text)} characters; {encoder}")
-        elif found := _CONTROL.search(row.text):
-            report(index, f"the prompt holds the control character U+{ord(found.group()):04X}")
+        if fault := rules.fault(row.text):
+            report(index, fault)
         if not name.strip():
             report(index, "the id is empty")
         elif found := re.search(r"[\x00-\x1f\x7f]", name):
@@ -72,8 +64,8 @@ def named(rows: Sequence[Row], report: Report, limit: tuple[int, str]) -> tuple[
     return tuple(prompts)
 
 
-def read_prompt_file(path: Path, settings: PromptFile, limit: tuple[int, str]) -> tuple[Prompt, ...]:
-    """The prompts of a file; limit as in `named`. WorkflowError lists its faults; MissingExtra for Parquet."""
+def read_prompt_file(path: Path, settings: PromptFile, rules: PromptRules) -> tuple[Prompt, ...]:
+    """The prompts of a file. WorkflowError lists its faults; MissingExtra for Parquet."""
     readers = {".txt": _text_rows, ".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
     problems: list[Problem] = []
 
@@ -87,7 +79,7 @@ def read_prompt_file(path: Path, settings: PromptFile, limit: tuple[int, str]) -
     rows = list(reader(path, settings, fault))
     if not rows and not problems:
         fault(0, "the file holds no prompts")
-    prompts = named(rows, lambda index, message: fault(rows[index].line, _with_row(path, index, message)), limit)
+    prompts = named(rows, lambda index, message: fault(rows[index].line, _with_row(path, index, message)), rules)
     if len(problems) > MOST_PROBLEMS:
         rest = len(problems) - MOST_PROBLEMS
         problems = [*problems[:MOST_PROBLEMS], Problem(str(path), 0, 0, "", f"and {rest} more faults of this kind")]

@@ -79,6 +79,8 @@ class TextEncoderSettings(Settings):
         others = sorted(name for name in self.model_fields_set - {"kind"} if getattr(self, name) is not None)
         if self.kind == "builtin" and others:
             raise PydanticCustomError("kind", "{text}", {"text": f"the kind builtin takes no {', '.join(others)}"})
+        if self.kind == "class-names":
+            raise PydanticCustomError("kind", "the kind class-names reads the classes.json of its own model's folder")
         if self.kind == "huggingface" and self.source is None:
             raise PydanticCustomError("kind", "the kind huggingface needs a `source`: a folder or a hub id")
         return self

@@ -67,6 +67,7 @@ def _check_lengths(document: Document, at: tuple[str, ...], size: Sequence[int],
         count = "1 number" if len(model.axes) == 1 else f"{len(model.axes)} numbers"
         document.report(at, f"{model.modality} sizes have {count} ({', '.join(model.axes)}); got {len(size)}")
         return
+    faults = len(document.problems)
     rows = zip(model.axes, size, model.units, model.offset, model.largest, strict=True)
     for index, (axis, length, unit, offset, limit) in enumerate(rows):
         if length > limit:
@@ -77,3 +78,8 @@ def _check_lengths(document: Document, at: tuple[str, ...], size: Sequence[int],
             reason = f"codec stride {model.stride[index]} x patch {model.patch[index]}"
             rule = f"{offset % unit} more than a multiple of" if offset else "divisible by"
             document.report((*at, index), f"{axis} {length} is not {rule} {unit} ({reason}); nearest: {near}")
+    if model.is_known and len(document.problems) == faults:
+        try:
+            model.num_tokens(size)
+        except ValueError as error:
+            document.report(at, f"{error}; expected {list(model.description.native_size)}")

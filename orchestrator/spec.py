@@ -18,13 +18,13 @@ from orchestrator.checks import (
     check_reserved_names,
     check_steps,
     choose_models,
-    prompt_limit,
 )
 from orchestrator.errors import MissingExtra, Problem, WorkflowError, nearest
 from orchestrator.graph import Graph, read_graph, report_unread
 from orchestrator.models import PlannedModel, describe_models
 from orchestrator.places import Document, read_document
 from orchestrator.plan import Prompt
+from orchestrator.prompt_rules import PromptRules, check_negative_prompts, prompt_rules
 from orchestrator.prompts import Row, named, read_prompt_file
 from orchestrator.setting_types import NAME, Settings, bad_name
 from orchestrator.settings import (
@@ -111,11 +111,14 @@ def check_workflow(document: Document, path: Path, *, fetch: bool = False) -> Wo
     check_paths(document, raw_steps, axes)
     check_steps(document, variants, graph, chosen, models)
     prompts: tuple[Prompt, ...] = ()
-    limit = prompt_limit(graph, chosen, models)
+    rules = prompt_rules(document, graph, chosen, models)
+    if graph is not None:
+        readers = {step: [models[name] for name in readers_of(graph, chosen, step)] for step in graph.order}
+        check_negative_prompts(document, variants, readers, rules, chosen)
     if isinstance(prompts_section, PromptsSettings):
-        prompts = _prompts(document, prompts_section, path.parent, limit)
+        prompts = _prompts(document, prompts_section, path.parent, rules)
     else:
-        _check_readable_prompts(document, raw.get("prompts"), limit)
+        _check_readable_prompts(document, raw.get("prompts"), rules)
     document.raise_problems()
     if not isinstance(head, HeadSettings) or graph is None:
         raise AssertionError("a workflow without reported faults has a head and a graph")
@@ -134,6 +137,12 @@ def check_workflow(document: Document, path: Path, *, fetch: bool = False) -> Wo
         models=models,
         chosen=chosen,
     )
+
+
+def readers_of(graph: Graph, chosen: Mapping[str, str], step: str) -> list[str]:
+    """The models that generate from the conditioning of a step, each once, in order."""
+    reading = [name for name in graph.order if graph.reads[name].get("conditioning") == step and name in chosen]
+    return list(dict.fromkeys(chosen[name] for name in reading))
 
 
 def step_axes(graph: Graph, steps: Mapping[str, Any], matrix: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -206,10 +215,10 @@ def _variants(document: Document, steps: Mapping[str, Any], matrix: Mapping[str,
     return variants
 
 
-def _prompts(document: Document, section: PromptsSettings, folder: Path, limit: tuple[int, str]) -> tuple[Prompt, ...]:
+def _prompts(document: Document, section: PromptsSettings, folder: Path, rules: PromptRules) -> tuple[Prompt, ...]:
     if isinstance(section.prompts, PromptFile):
         try:
-            return read_prompt_file((folder / section.prompts.file).resolve(), section.prompts, limit)
+            return read_prompt_file((folder / section.prompts.file).resolve(), section.prompts, rules)
         except WorkflowError as error:
             document.problems.extend(error.problems)
         except MissingExtra as error:
@@ -217,10 +226,10 @@ def _prompts(document: Document, section: PromptsSettings, folder: Path, limit: 
             document.problems.append(Problem(document.file, place.line, place.column, "prompts", str(error)))
         return ()
     rows = [Row(entry.id, entry.text, 0) for entry in section.prompts]
-    return named(rows, lambda index, message: document.report(("prompts", index), message), limit)
+    return named(rows, lambda index, message: document.report(("prompts", index), message), rules)
 
 
-def _check_readable_prompts(document: Document, entries: Any, limit: tuple[int, str]) -> None:
+def _check_readable_prompts(document: Document, entries: Any, rules: PromptRules) -> None:
     """Beside the entries that are no prompts at all, which are reported already: look at the others."""
     rows, places = [], []
     for index, entry in enumerate(entries if isinstance(entries, list) else []):
@@ -228,7 +237,7 @@ def _check_readable_prompts(document: Document, entries: Any, limit: tuple[int, 
         if isinstance(text, str) and (name is None or isinstance(name, str)):
             rows.append(Row(name or f"p{index:05d}", text, 0))
             places.append(index)
-    named(rows, lambda index, message: document.report(("prompts", places[index]), message), limit)
+    named(rows, lambda index, message: document.report(("prompts", places[index]), message), rules)
 
 
 def _frozen(value: Any) -> Any:

@@ -33,6 +33,27 @@ class SamplerSettings(Settings):
         default=None, description="euler-maruyama, poisson-midpoint: amount of noise"
     )
     k: int | None = Field(default=None, ge=1, le=1000, description="poisson-midpoint: small steps in each; default 16")
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = Field(
+        default=None, description="masked-autoregressive, autoregressive: how varied the draws are; default 1"
+    )
+    head_steps: int | None = Field(
+        default=None, ge=2, le=1000, description="masked-autoregressive: diffusion steps of each token; default 100"
+    )
+    guidance_schedule: Literal["linear", "constant"] | None = Field(
+        default=None, description="masked-autoregressive: whether guidance grows with the known tokens; default linear"
+    )
+    top_k: int | None = Field(
+        default=None, ge=0, le=1_000_000, description="autoregressive: most tokens to draw from; default 0, all"
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="autoregressive: likeliest tokens to draw from, by their probability; default 1, all"
+    )
+    decoder_steps: int | None = Field(
+        default=None, ge=0, le=100_000, description="autoregressive: rounds of the second stage; 0 is code by code"
+    )
+    decoder_top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="autoregressive: top_p of a second stage that goes code by code; default 0.8"
+    )
 
 
 class ScheduleSettings(Settings):

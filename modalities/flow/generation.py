@@ -119,6 +119,8 @@ def integrate(rows: Rows, x: Tensor, ts: Tensor, noise: Callable[[], Tensor], op
     sampler = resolve("sampler", options.sampler)
     entry = catalog.SAMPLERS.get(options.sampler)
     facts = entry.facts if entry else {}
+    if "families" in facts:
+        raise ValueError(f"sampler `{options.sampler}` follows no velocity; it is of the family {facts['families']}")
     arguments: dict[str, Any] = dict(options.sampler_options)
     out: Tensor
     if facts.get("stochastic"):

@@ -6,6 +6,10 @@ catalog names. A cost module is made of functions of a configuration as a mappin
 `tokens` (of latent axes), `flops`, `text_flops`, `activation_bytes`; and, where stored names differ from those of
 `expected_shapes`, `original_names` (shapes under stored names to shapes under those; ValueError for what is no such
 checkpoint).
+
+A family that samples in a way of its own may say more: `option_faults(config, options)` (a step's options resolved, to
+messages by key, such as `sampler.head_steps`), `evaluations(config, options)` and `sample_flops(config, text_tokens,
+options)` (of one sample, guidance counted twice), and `has_null_condition(config)` (whether there is guidance at all).
 """
 
 from __future__ import annotations

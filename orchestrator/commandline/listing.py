@@ -44,7 +44,7 @@ def _entries(kind: str) -> list[tuple[str, str]]:
 
 
 def _facts(kind: str, facts: Mapping[str, float | str | bool]) -> list[str]:
-    """What else a line says: options; of a format what it is for, of a modality how its sizes are said."""
+    """What else a line says: options; of formats and samplers what they are for, of a modality how sizes are said."""
     found = []
     if kind == "formats":
         found.append(f"for {' and '.join(str(facts['modality']).split())}")
@@ -52,6 +52,8 @@ def _facts(kind: str, facts: Mapping[str, float | str | bool]) -> list[str]:
         axes = str(facts["axes"]).split()
         words = words_of(axes, float(facts.get("rate", 0)))
         found.append(f"size: [{', '.join(axes)}]" + "".join(f", or {word}" for word in words))
+    if "families" in facts:
+        found.append(f"for {' and '.join(str(facts['families']).split())}")
     options = str(facts.get("options", "")).split()
     return [*found, f"options: {', '.join(options)}"] if options else found
 

@@ -19,8 +19,8 @@ from modalities.flow import samplers, schedules
 
 A = torch.tensor([[-0.5, 2.0], [-2.0, -0.3]], dtype=torch.float64)
 X0 = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
-DETERMINISTIC = sorted(name for name, entry in catalog.SAMPLERS.items() if not entry.facts.get("stochastic"))
-STRAIGHT_TO_THE_END = sorted(catalog.SAMPLERS)
+STRAIGHT_TO_THE_END = sorted(catalog.samplers_of("nextdit"))
+DETERMINISTIC = [name for name in STRAIGHT_TO_THE_END if not catalog.SAMPLERS[name].facts.get("stochastic")]
 
 
 def turning(x: Tensor, t: Tensor) -> Tensor:

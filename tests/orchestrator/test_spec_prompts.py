@@ -11,11 +11,12 @@ from planning import GOOD
 from orchestrator.errors import WorkflowError
 from orchestrator.paths import slug
 from orchestrator.plan import Prompt
+from orchestrator.prompt_rules import PromptRules
 from orchestrator.prompts import read_prompt_file
 from orchestrator.settings import PromptFile
 from orchestrator.spec import read_workflow
 
-LIMIT = (100, "builtin")
+LIMIT = PromptRules(100, "builtin")
 
 
 def read(path, **columns):

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from modalities.generators.digit import config as digit
-from modalities.generators.digit.config import DiGITConfig, StageConfig
+from modalities.generators.digit.config import DECODER_ROUNDS, DiGITConfig, StageConfig
 
 
 def checked(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,10 +54,65 @@ def flops(config: Mapping[str, Any], tokens: int, text_tokens: int) -> int:
     second stage as much for every round.
     """
     c = DiGITConfig.from_mapping(config)
+    return _first(c, text_tokens) + _second(c)
+
+
+def has_null_condition(config: Mapping[str, Any]) -> bool:
+    """Whether there is guidance: text may be empty, but a class is always one of those that were trained."""
+    return DiGITConfig.from_mapping(config).text_width > 0
+
+
+def option_faults(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
+    """What a model of this configuration cannot follow in the options of a step, by key."""
+    c, sampler = DiGITConfig.from_mapping(config), options["sampler"]
+    rounds, masked = decoder_rounds(c, sampler), c.decoder_order == "masked"
+    faults = {}
+    if sampler.get("temperature") == 0:
+        faults["sampler.temperature"] = "temperature 0 divides by nothing; top_k: 1 takes the likeliest token"
+    if bool(rounds) != masked:
+        trained = "in rounds; at least 1" if masked else "one code after the other; expected 0"
+        faults["sampler.decoder_steps"] = f"{rounds} rounds, but the second stage of this model was trained {trained}"
+    elif rounds > c.num_codes:
+        faults["sampler.decoder_steps"] = f"{rounds} rounds for {c.num_codes} codes; at most {c.num_codes}"
+    return faults
+
+
+def decoder_rounds(c: DiGITConfig, sampler: Mapping[str, Any]) -> int:
+    """Rounds of the second stage, 0 for one code after the other."""
+    return int(sampler.get("decoder_steps", DECODER_ROUNDS if c.decoder_order == "masked" else 0))
+
+
+def evaluations(config: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    """Evaluations of both stages for one sample: one a token, two with guidance, and one a round or code."""
+    c = DiGITConfig.from_mapping(config)
+    return c.tokens * _conditions(options) + (decoder_rounds(c, options["sampler"]) or c.num_codes)
+
+
+def sample_flops(config: Mapping[str, Any], text_tokens: int, options: Mapping[str, Any]) -> int:
+    """Operations of one sample whose text is prepared; a round of the second stage looks at everything anew."""
+    c = DiGITConfig.from_mapping(config)
+    rounds = decoder_rounds(c, options["sampler"])
+    first, second = _first(c, text_tokens), _second(c)
+    if rounds:
+        rows = c.tokens + c.num_codes
+        apart = 4 * c.decoder.dim * c.decoder.layers * (rows * (rows - 1) // 2)  # what causal attention leaves out
+        second = rounds * (second + apart)
+    return _conditions(options) * first + second
+
+
+def _conditions(options: Mapping[str, Any]) -> int:
+    return 1 if float(options["guidance"]["scale"]) == 1 else 2
+
+
+def _first(c: DiGITConfig, text_tokens: int) -> int:
+    """All tokens of the first stage, keys and values kept, and their logits."""
     text = min(text_tokens, c.text_tokens)
-    first = _sequence(c.semantic, c.tokens, before=text) + 2 * c.tokens * c.semantic.dim * c.semantic_ids
-    second = _sequence(c.decoder, c.tokens + c.num_codes) + 2 * c.num_codes * c.decoder.dim * c.code_ids
-    return first + second
+    return _sequence(c.semantic, c.tokens, before=text) + 2 * c.tokens * c.semantic.dim * c.semantic_ids
+
+
+def _second(c: DiGITConfig) -> int:
+    """All codes of the second stage, keys and values kept, and their logits."""
+    return _sequence(c.decoder, c.tokens + c.num_codes) + 2 * c.num_codes * c.decoder.dim * c.code_ids
 
 
 def _sequence(stage: StageConfig, tokens: int, before: int = 0) -> int:

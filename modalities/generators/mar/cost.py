@@ -55,14 +55,52 @@ def tokens(config: Mapping[str, Any], latent_axes: Sequence[int]) -> int:
 def flops(config: Mapping[str, Any], tokens: int, text_tokens: int) -> int:
     """Operations of one of 64 iterations for one sample, matrix products only; the head takes 100 steps a token."""
     c = MARConfig.from_mapping(config)
+    return _look(c, tokens) + (_drawing(c, tokens, HEAD_STEPS) + _times(c, HEAD_STEPS)) // ITERATIONS
+
+
+def evaluations(config: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    """Iterations of one sample; with guidance each looks at two conditions."""
+    return int(options["steps"]) * _conditions(options)
+
+
+def sample_flops(config: Mapping[str, Any], text_tokens: int, options: Mapping[str, Any]) -> int:
+    """Operations of one sample whose text is prepared: looks, the head for every token, its times once."""
+    c = MARConfig.from_mapping(config)
+    steps = int(options["sampler"].get("head_steps", HEAD_STEPS))
+    looks = evaluations(config, options) * _look(c, c.tokens)
+    return looks + _conditions(options) * _drawing(c, c.tokens, steps) + _times(c, steps)
+
+
+def option_faults(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
+    """What a model of this configuration cannot follow in the options of a step, by key."""
+    tokens = MARConfig.from_mapping(config).tokens
+    steps = int(options["steps"])
+    if steps <= tokens:
+        return {}
+    return {"steps": f"{steps} iterations for {tokens} tokens; each draws at least one, so at most {tokens}"}
+
+
+def _conditions(options: Mapping[str, Any]) -> int:
+    return 1 if float(options["guidance"]["scale"]) == 1 else 2
+
+
+def _look(c: MARConfig, tokens: int) -> int:
+    """Encoder and decoder once, with as many tokens hidden as there are on average."""
     rows = c.buffer + tokens
     seen = c.buffer + round(tokens * (1 - 2 / pi))
-    drawn = tokens / ITERATIONS
     trunk = c.layers * _block(c.dim, c.mlp_ratio, seen) + c.decoder_layers * _block(c.decoder_dim, c.mlp_ratio, rows)
-    ends = 2 * seen * c.dim * (c.token_features + c.decoder_dim)
+    return trunk + 2 * seen * c.dim * (c.token_features + c.decoder_dim)
+
+
+def _drawing(c: MARConfig, tokens: int, steps: int) -> int:
+    """The head for so many tokens: each of its steps, and what it is told once."""
     step = 2 * c.head_dim * (5 * c.head_layers * c.head_dim + 2 * c.head_dim + 3 * c.token_features)
-    times = 2 * c.head_dim * (TIME_FEATURES + c.head_dim) * HEAD_STEPS // ITERATIONS
-    return trunk + ends + round(drawn * (HEAD_STEPS * step + 2 * c.decoder_dim * c.head_dim)) + times
+    return tokens * (steps * step + 2 * c.decoder_dim * c.head_dim)
+
+
+def _times(c: MARConfig, steps: int) -> int:
+    """The embeddings of the head's times, once for all."""
+    return 2 * c.head_dim * (TIME_FEATURES + c.head_dim) * steps
 
 
 def _block(width: int, ratio: int, rows: int) -> int:

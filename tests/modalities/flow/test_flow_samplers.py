@@ -9,7 +9,7 @@ from modalities import catalog
 from modalities.flow import samplers, schedules
 from modalities.flow.poisson_midpoint import overdamped, poisson_midpoint, reverse_diffusion
 
-NAMES = sorted(catalog.SAMPLERS)
+NAMES = sorted(catalog.samplers_of("nextdit"))
 
 
 def velocity(x, t):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from modalities.catalog import EXTRAPOLATIONS, SAMPLERS, SCHEDULES
+from modalities.catalog import EXTRAPOLATIONS, SCHEDULES, samplers_of
 from modalities.contracts import Conditioning, Extrapolation, GenerateOptions, Generator, Guidance
 from modalities.flow.generation import resize
 from modalities.generators.nextdit.generate import NextDiTGenerator, logit_normal_times, uniform_times
@@ -39,7 +39,7 @@ def test_sizes_that_do_not_fit_are_refused(generator: NextDiTGenerator, size: tu
         generator.latent_shape(size)
 
 
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+@pytest.mark.parametrize("sampler", sorted(samplers_of("nextdit")))
 def test_every_sampler_gives_each_sample_what_it_gets_alone(
     generator: NextDiTGenerator, conditioning: Conditioning, sampler: str
 ):
