@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modalities.contracts import Extrapolation, GenerateOptions, Guidance
+from modalities.contracts import Extrapolation, GenerateOptions, Generator, Guidance
 from modalities.generators.digit.generate import DiGITGenerator
 from modalities.generators.digit.model import read_prompt
 from modalities.generators.digit.objective import masked_loss, random_mask
@@ -93,6 +93,21 @@ def test_prompts_and_seeds_matter_and_repeat():
     assert torch.equal(make(sentences(3), 1), make(sentences(3), 1))
     assert not torch.equal(make(sentences(3), 1), make(sentences(3), 2))
     assert not torch.equal(make(sentences(3), 1), make(sentences(3, seed=6), 1))
+
+
+def test_half_the_bits_draw_from_nearly_the_same_logits():
+    model = tiny_digit(TEXT)
+    narrow = DiGITGenerator(tiny_digit(TEXT).to(torch.bfloat16), (4, 4))
+    assert isinstance(narrow, Generator)
+    prompts = sentences(3, 2)
+    codes = narrow.generate(prompts, sentences(2), (16, 16), [1, 2], with_options(2.0, decoder_steps=4))
+    assert codes.dtype == torch.float32
+    assert 0 <= int(codes.min()) <= int(codes.max()) < 40
+    tokens = torch.zeros(2, 6, dtype=torch.long)
+    wanted = model.semantic_logits(tokens, read_prompt(TEXT, prompts))
+    found = narrow.model.semantic_logits(tokens, read_prompt(TEXT, prompts))
+    assert found.dtype == torch.float32
+    assert (found - wanted).abs().mean() < 0.03 * wanted.abs().mean()
 
 
 @pytest.mark.parametrize(
