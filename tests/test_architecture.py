@@ -96,6 +96,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "modalities.weights.convert_vocoder": (
         "modalities.contracts",
         "modalities.codecs.bigvgan",
+        "modalities.codecs.mel_spectrogram",
         "modalities.weights",
     ),
     "modalities.weights": ("modalities.contracts", "modalities.catalog", "modalities.generators.nextdit.config"),
@@ -119,6 +120,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.weights.description",
     ),
     "orchestrator.executors": ("orchestrator", "modalities.catalog"),
+    "orchestrator.executors.ray.training": ("orchestrator", "modalities.training"),
 }
 
 # Module prefix -> the heavy packages it may import at the top of the file. Others may import them nowhere.

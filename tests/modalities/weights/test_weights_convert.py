@@ -142,6 +142,16 @@ def test_a_vocoder_and_any_other_tensors(tmp_path: Path) -> None:
     assert (read["a"].shape, read["b"].dtype, float(read["b"])) == ((3, 2), torch.bfloat16, 2.0)
 
 
+def test_a_vocoder_of_other_spectrograms_is_refused(tmp_path: Path) -> None:
+    source = save_music(tmp_path / "release")
+    settings = save_vocoder(source / "bigvnat").with_name("args.yml")
+    settings.write_text(f"{settings.read_text()}sampling_rate: 24000\nhop_size: 256\nfmax: null\n")
+    with pytest.raises(CheckpointError, match=r"args\.yml: sampling_rate is 24000; .* have 16000"):
+        converted(source, tmp_path / "music")
+    settings.write_text(settings.read_text().replace("24000", "16000"))
+    assert "with its vocoder" in "\n".join(converted(source, tmp_path / "music"))
+
+
 def test_files_without_weights_are_passed_over_and_not_enough(tmp_path: Path) -> None:
     source = save_music(tmp_path / "release")
     torch.save({"epoch": 3}, source / "state.pt")
