@@ -85,7 +85,7 @@ def ray_session() -> Iterator[None]:
     """One local Ray for all tests that need one; executors use the connection that is there."""
     import ray
 
-    from orchestrator.executors.ray.actors import UNHURRIED
+    from orchestrator.executors.ray.connection import UNHURRIED
 
     os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # for the workers: the hook below lives in the tests
     with warnings.catch_warnings():

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
+from modalities.contracts import Codec
 from modalities.training.codec_source import codec_source
 from modalities.training.codec_task import HELD_SEED_SHIFT, CodecTask, composed_pictures
 from modalities.training.corpora.packages import fetch
@@ -18,12 +19,14 @@ from modalities.training.corpora.sprites import load_sprites
 from modalities.training.corpus import load_corpus
 from modalities.training.family import Probe, load_family
 from modalities.training.flow_family import objective_of
+from modalities.training.following import PromptFollowing, checked_judged
 from modalities.training.generator_task import GeneratorTask, describe_training
 from modalities.training.loop import LoopState, Task, Trainer
 from modalities.training.model_folder import take_over, write_concepts, write_model
-from modalities.training.pool import PoolSource, corpus_of, read_or_make_pool, text_encoder
+from modalities.training.pool import Pool, PoolSource, corpus_of, read_or_make_pool, text_encoder
+from modalities.training.ranks import Ranks, check_cut
 from modalities.training.settings import CodecTraining, GeneratorTraining, Training, read_training
-from modalities.training.sheets import previews
+from modalities.training.sheets import decoded, previews
 from modalities.training.tokenizer_settings import TokenizerTraining
 from modalities.training.tokenizer_task import TokenizerTask, corpus_pictures
 from modalities.weights.described import codec_lead
@@ -34,24 +37,44 @@ MACHINE = ("device", "threads", "compile", "resume")
 """Overrides that say where and how to train; all others change the training file."""
 
 
-def train_from_yaml(path: Path, overrides: Mapping[str, Any] | None = None) -> None:
+def train_from_yaml(path: Path, overrides: Mapping[str, Any] | None = None, ranks: Ranks | None = None) -> None:
     """Run the training that a file describes and export its result.
 
     overrides: `device` ("auto", "cpu", "cuda"), `threads`, `compile`, `resume` (default yes), `folder`, `export`,
     `corpora`, and any key of the file's `loop`, such as `minutes` or `steps`. ValueError for anything else.
+    ranks: this process's place among several that do the same; they see one file system.
     """
-    given = {key: value for key, value in dict(overrides or {}).items() if value is not None}
-    machine = {key: given.pop(key) for key in MACHINE if key in given}
-    training = read_training(path, given)
+    training, machine = read_with_overrides(path, overrides)
     device = _device(str(machine.get("device", "auto")))
     if machine.get("threads"):
         torch.set_num_threads(int(machine["threads"]))
     compiled = bool(machine.get("compile", False))
     task = _task(training, device, compiled)
-    trainer = Trainer(task, training.loop, Path(training.folder))
+    trainer = Trainer(task, training.loop, Path(training.folder), ranks)
     if machine.get("resume", True):
         trainer.resume()
     trainer.run(Path(training.export))
+
+
+def make_ready(path: Path, overrides: Mapping[str, Any] | None, workers: int) -> Training:
+    """Check that so many workers can do a training, and make the pool that all of them read; returns the training.
+
+    ValueError where they cannot; overrides as for `train_from_yaml`.
+    """
+    training, _ = read_with_overrides(path, overrides)
+    if isinstance(training, GeneratorTraining):
+        check_cut(training.loop.batch, workers, training.loop.accumulate)
+        _pool(training)
+    elif workers > 1:
+        raise ValueError(f"{path}: a loss that is of its batch as a whole needs one worker; only generators take more")
+    return training
+
+
+def read_with_overrides(path: Path, overrides: Mapping[str, Any] | None) -> tuple[Training, dict[str, Any]]:
+    """The training, and the overrides that say where and how to train; ValueError for a fault in either."""
+    given = {key: value for key, value in dict(overrides or {}).items() if value is not None}
+    machine = {key: given.pop(key) for key in MACHINE if key in given}
+    return read_training(path, given), machine
 
 
 def _device(name: str) -> torch.device:
@@ -100,8 +123,7 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
         objective_of(training.objective, device, compiled)  # refused now, not after the pool has been computed
     codec = codec_source(training.codec_or_default)
     decoder, encoder, modality = codec.load(device), text_encoder(training.text_encoder), training.kind
-    source, workers = pool_source(training)
-    pool = read_or_make_pool(Path(training.pool or f"{training.folder}/pool"), source, encoder.fingerprint, workers)
+    pool, source = _pool(training)
     shape = seen_shape(training, tuple(pool.latents.shape[1:]))
     family = load_family(training, shape, encoder.width, device, compiled)
     lead = codec_lead(str(codec.spec["kind"]), len(modality.axes))
@@ -131,11 +153,30 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
         text_tokens=training.text_tokens,
         points=training.train_points,
         columns=1 if len(modality.axes) == 3 else 4 if modality.axes == ("sample",) else 12,
+        following=_following(training, source, decoder),
     )
     facts: dict[str, Any] = {"corpus": training.corpus, "data": dict(source.data), "text_encoder": encoder.fingerprint}
     if training.start_from is not None:
         facts["start_from"] = {"model": training.start_from, "tensors": take_over(task.module, training.start_from)}
     return task
+
+
+def _pool(training: GeneratorTraining) -> tuple[Pool, PoolSource]:
+    """The pool of a training, made unless it is there; a corpus that cannot do what is asked is refused before."""
+    source, workers = pool_source(training)
+    if training.loop.stop is not None:
+        checked_judged(corpus_of(source), training.corpus)
+    folder = Path(training.pool or f"{training.folder}/pool")
+    return read_or_make_pool(folder, source, text_encoder(training.text_encoder).fingerprint, workers), source
+
+
+def _following(training: GeneratorTraining, source: PoolSource, codec: Codec) -> PromptFollowing | None:
+    """How prompt-following is measured, where the file asks for it."""
+    stop = training.loop.stop
+    if stop is None:
+        return None
+    judge = checked_judged(corpus_of(source), training.corpus).judge()
+    return PromptFollowing(judge, text_encoder(training.text_encoder), stop.prompts, partial(decoded, codec=codec))
 
 
 def pool_source(training: GeneratorTraining) -> tuple[PoolSource, int]:

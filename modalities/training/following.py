@@ -35,10 +35,8 @@ class PromptFollowing:
         return float((torch.cat(shown) == self._wanted).double().mean())
 
 
-def judge_of(corpus: Corpus, name: str) -> Judge:
-    """The judge of a corpus; ValueError when it has none."""
+def checked_judged(corpus: Corpus, name: str) -> Judged:
+    """A corpus that has a judge; ValueError when it has none."""
     if not isinstance(corpus, Judged):
-        raise ValueError(
-            f"stop: corpus `{name}` has no judge, so prompt-following cannot be measured; leave out `stop`"
-        )
-    return corpus.judge()
+        raise ValueError(f"stop: corpus `{name}` has no judge to measure prompt-following with; leave out `stop`")
+    return corpus

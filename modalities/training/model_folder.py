@@ -14,6 +14,7 @@ from torch import nn
 from modalities.contracts import CheckpointError
 from modalities.training.codec_source import CodecSource
 from modalities.training.corpus import ConceptFacts, Corpus
+from modalities.training.ranks import weights
 from modalities.weights.checkpoint import read_tensors, write_tensors
 from modalities.weights.description import describe
 
@@ -29,7 +30,7 @@ def write_model(
     description: everything of `model.json` but format and codec. storage: see `modalities.weights.storage`.
     CheckpointError when it cannot hold a weight.
     """
-    write_tensors(folder / "generator.safetensors", module.state_dict(), storage=storage)
+    write_tensors(folder / "generator.safetensors", weights(module), storage=storage)
     if codec.file is not None:
         shutil.copyfile(codec.file, folder / "codec.safetensors")
     values = {"format": FORMAT, **description, "codec": dict(codec.spec)}

@@ -46,7 +46,8 @@ class Ranks:
     def spread(self, loss: nn.Module, device: torch.device) -> nn.Module:
         """A module whose output is a loss, made to average gradients over the ranks when it is differentiated."""
         if self.is_sharded:
-            return fully_shard(loss, mesh=init_device_mesh(device.type, (self.count,)))
+            fully_shard(loss, mesh=init_device_mesh(device.type, (self.count,)))
+            return loss
         if self.count > 1:
             return DistributedDataParallel(loss, broadcast_buffers=False, find_unused_parameters=True)
         return loss

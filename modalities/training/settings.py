@@ -180,7 +180,12 @@ def read_training(path: Path, overrides: Mapping[str, Any] | None = None) -> Tra
             values[key] = value
         else:
             values["loop"] = _with_budget(dict(values.get("loop") or {}), key, value)
-    return build(kind, values, str(path))
+    training = build(kind, values, str(path))
+    if not isinstance(training, GeneratorTraining) and (training.loop.accumulate > 1 or training.loop.stop is not None):
+        raise ValueError(
+            f"{path}: loop: accumulate and stop are for generators; here a loss is of its batch as a whole"
+        )
+    return training
 
 
 def _with_budget(loop: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -215,6 +220,9 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         if not isinstance(value, Mapping):
             raise ValueError(f"{place}: expected a mapping, not {value!r}")
         return build(hint, value, place)  # type: ignore[arg-type]
+    nested = [part for part in get_args(hint) if dataclasses.is_dataclass(part)]
+    if nested and value is not None:
+        return _value(nested[0], value, place)
     if get_origin(hint) is tuple:
         inner = get_args(hint)
         if not isinstance(value, list) or len(value) != len(inner):

@@ -28,8 +28,10 @@ def refuse_pickle(path: Path) -> None:
     start = b""
     if path.is_file():
         with path.open("rb") as file:
-            start = file.read(4)
-    if path.suffix.lower() in PICKLE_ENDINGS or start.startswith(PICKLE_STARTS):
+            start = file.read(9)
+    # The length of a safetensors header (640 bytes, for one) may begin as a pickle does; its JSON is no pickle's.
+    is_pickled = start.startswith(PICKLE_STARTS) and start[8:] != b"{"
+    if path.suffix.lower() in PICKLE_ENDINGS or is_pickled:
         raise DescriptionError(
             f"{path}: a pickled checkpoint can run any code when it is read, so it is refused; "
             f"convert it to safetensors: parhelion convert {path} FOLDER"

@@ -17,7 +17,9 @@ from orchestrator.commandline.listing import KINDS, lines_of
 from orchestrator.commandline.placing import check_workers, place
 from orchestrator.commandline.running import Request, run_workflow
 from orchestrator.commandline.showing import plan_lines, plan_values
-from orchestrator.errors import ModelError, nearest
+from orchestrator.commandline.training import TrainRequest
+from orchestrator.commandline.training import train as train_model
+from orchestrator.errors import nearest
 from orchestrator.estimate import estimate, report_memory
 from orchestrator.placement import Placement
 from orchestrator.spec import WorkflowSpec, read_workflow
@@ -159,22 +161,34 @@ def schema() -> None:
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="a YAML file such as workflows/train/image.yaml")],
+    executor: Executor = None,
+    address: Address = None,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="processes that train together")] = None,
+    sharded: Annotated[bool, typer.Option("--sharded", help="cut weights and optimizer over the workers")] = False,
+    cluster: Cluster = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="in place of a value of the recipe; may be repeated"),
     ] = None,
 ) -> None:
     """Train a model from a recipe. Running it again resumes it."""
-    import importlib
-
-    command = importlib.import_module("modalities.training.command")
+    _check_executor(executor)
+    request = TrainRequest(
+        recipe=recipe,
+        overrides=_overrides(overrides or []),
+        executor=executor,
+        address=address,
+        workers=workers,
+        is_sharded=sharded,
+        cluster=cluster,
+    )
     try:
-        command.train_from_yaml(recipe, _overrides(overrides or []))
+        train_model(request)
     except KeyboardInterrupt:
         typer.echo("\ninterrupted; the same command goes on from the last checkpoint", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, OSError) as error:
-        raise ModelError(str(error)) from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 app.command()(convert)
@@ -198,8 +212,7 @@ def _place(
     threads: int | None,
     cluster: Path | None,
 ) -> Placement:
-    if executor not in (None, "auto", "local", "ray"):
-        raise typer.BadParameter(f"unknown executor `{executor}`; {nearest(str(executor), ('auto', 'local', 'ray'))}")
+    _check_executor(executor)
     try:
         where = place(
             executor=executor,
@@ -217,6 +230,11 @@ def _place(
             "the executor local uses one device of this machine; use ray for several, or a cluster"
         )
     return where
+
+
+def _check_executor(executor: str | None) -> None:
+    if executor not in (None, "auto", "local", "ray"):
+        raise typer.BadParameter(f"unknown executor `{executor}`; {nearest(str(executor), ('auto', 'local', 'ray'))}")
 
 
 def _overrides(texts: list[str]) -> dict[str, Any]:

@@ -1,11 +1,9 @@
-"""The actors of the Ray executor: what one is, what it needs of the cluster, and the connection to it."""
+"""The actors of the Ray executor: what one is, and what it needs of the cluster."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +19,6 @@ from orchestrator.stages.models import ModelStore
 
 _REPEATS = 1
 """How often Ray repeats work whose actor died, and computes again a result that was lost with its machine."""
-UNHURRIED = {"health_check_timeout_ms": 60_000, "health_check_failure_threshold": 10}
-"""On one machine a node that does not answer is starved of CPU, not gone: do not end the run over it."""
 
 
 class WorkerActor:
@@ -97,38 +93,6 @@ def make_seats(plan: Plan, setting: Setting, cluster: Mapping[str, float]) -> di
             replacement(seat)
             seats[pool.name].append(seat)
     return seats
-
-
-@contextlib.contextmanager
-def connected(plan: Plan, setting: Setting) -> Iterator[Mapping[str, float]]:
-    """A connection to the cluster; gives its resources. A connection that this process had already is left open."""
-    if ray.is_initialized():
-        yield ray.cluster_resources()
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if setting.address is None:
-            workers = sum(pool.workers for pool in plan.pools.values())
-            ray.init(
-                address="local",
-                num_cpus=max(workers, os.cpu_count() or 1),
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                _system_config=UNHURRIED,
-                **quiet,
-            )
-        else:
-            ray.init(address=setting.address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
-        where = "on this machine" if setting.address is None else f"at `{setting.address}`"
-        hint = "" if setting.address is None else "; `ray start --head` starts a cluster"
-        raise ExecutorError(f"no Ray cluster {where}: {error}{hint}") from error
-    try:
-        yield ray.cluster_resources()
-    finally:
-        ray.shutdown()
 
 
 def check_folder(setting: Setting) -> None:

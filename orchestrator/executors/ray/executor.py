@@ -7,6 +7,7 @@ keeps ending its workers is set apart, run with nothing beside it, and halved un
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from orchestrator.errors import ExecutorError, ParhelionError
 from orchestrator.executors.base import Event, Finished, Observer, Setting, Todo
 from orchestrator.executors.events import events_of, expected, finished_of
-from orchestrator.executors.ray.actors import Seat, connected, make_seats, replacement
+from orchestrator.executors.ray.actors import Seat, make_seats, replacement
+from orchestrator.executors.ray.connection import connected
 from orchestrator.executors.schedule import Place, Schedule, TaskGraph, Work
 from orchestrator.executors.worker import Report, failed_report
 from orchestrator.plan import Plan, Task
@@ -85,7 +87,7 @@ class RayExecutor:
             observer(event)
         if schedule.is_finished():
             return
-        with connected(plan, self._setting) as cluster:
+        with connected(self._setting.address, max(num_workers, os.cpu_count() or 1)) as cluster:
             seats = make_seats(plan, self._setting, cluster)
             state = _State(plan, schedule, seats, observer)
             state.starting = {seat.ready: seat for pool in seats.values() for seat in pool}

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
 from modalities.training.corpora.concepts import CONCEPTS
 from modalities.training.corpora.packages import CLDR, CLDR_DERIVED, FLUENT, NOTO
 from modalities.training.corpora.phrases import LANGUAGES
 from modalities.training.corpora.sprites import SIDE, Sprites
+from modalities.weights.checkpoint import write_tensors
 
 
 def disc(colour: tuple[int, int, int], radius: float) -> np.ndarray:
@@ -48,4 +50,15 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows = {e: {"tts": [f"{language} {i}"], "default": ["shared", f"word {i}"]} for i, e in enumerate(CONCEPTS)}
             table = {key: {"annotations": rows if package is CLDR else {}}}
             (place / "annotations.json").write_text(json.dumps(table), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def codec_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny untrained image autoencoder, as its training exports one."""
+    folder = tmp_path_factory.mktemp("codec")
+    config = ImageAutoencoderConfig(width=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1, 1))
+    write_tensors(folder / "codec.safetensors", ImageAutoencoder(config).state_dict())
+    note = {"kind": "image-autoencoder", "config": config.to_mapping()}
+    (folder / "codec.json").write_text(json.dumps(note), encoding="utf-8")
     return folder

@@ -14,13 +14,12 @@ from PIL import Image
 
 from modalities import catalog
 from modalities.catalog import Entry
-from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
 from modalities.contracts import CheckpointError, GenerateOptions, Guidance
 from modalities.training.command import train_from_yaml
 from modalities.training.model_folder import take_over
 from modalities.training.pool import PoolSource, latent_chunks
 from modalities.training.settings import GeneratorTraining, read_training
-from modalities.weights.checkpoint import read_tensors, write_tensors
+from modalities.weights.checkpoint import read_tensors
 from modalities.weights.description import describe
 from modalities.weights.loading import load_codec, load_generator, load_text_encoder
 
@@ -184,17 +183,13 @@ def test_every_shipped_training_file_is_valid() -> None:
             assert training.corpus in catalog.CORPORA, path
 
 
-def test_other_processes_compute_the_same_latents(tmp_path: Path, corpora: Path) -> None:
-    config = ImageAutoencoderConfig(width=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1, 1))
-    write_tensors(tmp_path / "codec.safetensors", ImageAutoencoder(config).state_dict())
-    note = {"kind": "image-autoencoder", "config": config.to_mapping()}
-    (tmp_path / "codec.json").write_text(json.dumps(note), encoding="utf-8")
+def test_other_processes_compute_the_same_latents(corpora: Path, codec_folder: Path) -> None:
     source = PoolSource(
         modality="image",
         corpus="sprites",
         corpora=str(corpora),
         data={"scenes": 70, "seed": 1},
-        codec=str(tmp_path),
+        codec=str(codec_folder),
         text_encoder={"kind": "builtin"},
     )
     here, elsewhere = (list(latent_chunks(source, 70, workers)) for workers in (0, 1))

@@ -143,3 +143,17 @@ def test_a_model_stored_as_int8_is_described_and_loaded(tmp_path: Path):
     for name, tensor in model.state_dict().items():
         assert state[name].dtype == torch.float32
         torch.testing.assert_close(state[name], tensor, atol=float(tensor.abs().max()) / 127 / 2 * 1.01, rtol=0)
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_a_header_whose_length_begins_as_a_pickle_does_is_read(tmp_path: Path, length: int):
+    path = tmp_path / "w.safetensors"
+    for pad in range(length):
+        save_file({"a": torch.zeros(2)}, path, metadata={"pad": "x" * pad})
+        if struct.unpack("<Q", path.read_bytes()[:8])[0] == length:
+            break
+    assert path.read_bytes()[0] == 0x80
+    assert read_header(path) == {"a": (2,)}
+    path.write_bytes(path.read_bytes()[:8] + b"}" + path.read_bytes()[9:])
+    with pytest.raises(DescriptionError, match="pickled"):
+        read_header(path)
