@@ -173,7 +173,7 @@ OUTSIDE: dict[str, set[str]] = {
     "modalities.training.corpora.turntable_views": {"torch", "open3d"},
     "modalities": {"torch"},
     "orchestrator.stages": {"torch"},
-    "orchestrator.exporters": {"torch", "PIL", "soundfile", "av"},
+    "orchestrator.exporters": {"torch", "PIL", "soundfile", "av", "imageio"},
     "orchestrator.exporters.point_mesh": {"open3d"},
     "orchestrator.executors": {"torch"},
     "orchestrator.executors.ray": {"torch", "ray"},

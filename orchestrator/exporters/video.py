@@ -49,7 +49,7 @@ def write_gif(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
     in a row become one that is shown longer.
     """
     comment = as_json(facts).encode()
-    _write_animation(media, path, facts, step=10, format="GIF", comment=comment, disposal=1)
+    _write_animation(media, path, facts, step=10, extension=".gif", comment=comment, disposal=1)
 
 
 def write_webp(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
@@ -57,7 +57,7 @@ def write_webp(media: Tensor, path: Path, facts: Mapping[str, Any]) -> None:
     quality = int((facts.get("options") or {}).get("quality") or 90)
     exif = exif_of(facts).tobytes()
     _write_animation(
-        media, path, facts, step=1, format="WEBP", quality=quality, lossless=quality == 100, method=4, exif=exif
+        media, path, facts, step=1, extension=".webp", quality=quality, lossless=quality == 100, method=4, exif=exif
     )
 
 
@@ -143,11 +143,12 @@ def _write_stream(
 
 
 def _write_animation(media: Tensor, path: Path, facts: Mapping[str, Any], step: int, **options: Any) -> None:
-    frames = [Image.fromarray(frame.permute(1, 2, 0).contiguous().numpy()) for frame in _frames(media)]
-    encoded = io.BytesIO()
+    import imageio.v3 as imageio
+
+    frames = torch.stack(_frames(media)).permute(0, 2, 3, 1).numpy()
     durations = _durations(len(frames), _rate(facts), step)
-    frames[0].save(encoded, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
-    path.write_bytes(encoded.getvalue())
+    data = imageio.imwrite("<bytes>", frames, plugin="pillow", save_all=True, duration=durations, loop=0, **options)
+    path.write_bytes(data)
 
 
 def _durations(frames: int, rate: Fraction, step: int) -> list[int]:
