@@ -105,7 +105,7 @@ class FormatSettings(Settings):
     name: FormatName
     quality: Annotated[int, Field(ge=0, le=100)] | None = Field(default=None, description="of lossy pictures and video")
     loudness: Annotated[float, Field(ge=-70, le=0)] | Literal["as-made"] | None = Field(
-        default=None, description="loudness that sounds are brought to, in LUFS; default -23; as-made leaves them"
+        default=None, description="loudness that sounds are brought to, in LUFS; default as-made, which leaves them"
     )
     peak: Annotated[float, Field(ge=-60, le=0)] | None = Field(
         default=None, description="largest true peak of a sound, in dBFS; default -1"

@@ -1,8 +1,9 @@
 """Sounds as WAV, FLAC and Ogg Vorbis, with what made them written inside, and read back.
 
-Media are `[1, samples]` float32 in -1..1. A sound is brought to `loudness` (LUFS; -23 unless asked otherwise, the level
-of EBU R 128) by one factor for all its samples, and never so far that its true peak passes `peak` (dBFS). Equal sounds
-with equal facts give equal files.
+Media are `[1, samples]` float32 in -1..1. A sound keeps the loudness that the model gave it, since soft and loud are
+among what it was asked for; with `loudness` (LUFS; -23 is the level of EBU R 128) it is brought to that. Either is done
+by one factor for all its samples, and never so that its true peak passes `peak` (dBFS). Equal sounds with equal facts
+give equal files.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from torch import Tensor
 from orchestrator.exporters.image import as_json
 from orchestrator.exporters.loudness import levelled
 
-LOUDNESS = -23.0
 PEAK = -1.0
 AS_MADE = "as-made"
 """The loudness that leaves a sound as the model made it, if only its peak allows."""
@@ -71,7 +71,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def prepared(media: Tensor, facts: Mapping[str, Any]) -> tuple[Tensor, int]:
-    """Samples `[N]` in float64 at the loudness and below the peak that the options ask for, and their rate.
+    """Samples `[N]` in float64 at the loudness that the options ask for, if any, and below their peak; and their rate.
 
     ValueError for media that are no sound, hold a number that is not finite, or are silent.
     """
@@ -79,7 +79,7 @@ def prepared(media: Tensor, facts: Mapping[str, Any]) -> tuple[Tensor, int]:
     options = facts.get("options") or {}
     peak = options.get("peak")
     loudness = options.get("loudness")
-    wanted = None if loudness == AS_MADE else LOUDNESS if loudness is None else float(loudness)
+    wanted = None if loudness in (None, AS_MADE) else float(loudness)
     return levelled(samples, rate, wanted, PEAK if peak is None else float(peak)), rate
 
 
