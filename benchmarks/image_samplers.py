@@ -20,15 +20,18 @@ from typing import Any
 
 import torch
 from builtin_image import CORPORA, ImageModel, load_model, seed_of
-from nearest_sprite import SpriteIndex
 from prompt_following import Prompt, outcomes, read_prompts, share
 from torch import Tensor
 from torch.nn import functional as F
 
 from modalities.training.corpora import packages
+from modalities.training.corpora.nearest_sprite import SpriteIndex
 from modalities.training.corpora.sprites import load_sprites
 
-SETTINGS: tuple[tuple[str, dict[str, Any], int], ...] = (
+Row = dict[str, Any]
+Setting = tuple[str, dict[str, Any], int]
+"""Sampler, its options, steps."""
+SETTINGS: tuple[Setting, ...] = (
     ("poisson-midpoint", {"k": 16}, 21),
     ("euler-maruyama", {"diffusion": "memoryless"}, 40),
     ("midpoint", {}, 20),
@@ -38,12 +41,11 @@ SETTINGS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("midpoint", {}, 40),
     ("dpm-solver++", {}, 80),
 )
-"""Sampler, its options and steps: four at about 40 evaluations of the guided velocity, four at about 80."""
+"""Four at about 40 evaluations of the guided velocity, four at about 80."""
 REFERENCE = ("euler-maruyama", {"diffusion": "memoryless"}, 1000)
 EVALUATIONS = {"midpoint": 2.0, "poisson-midpoint": 2 - 1 / 16}
 """A step; the last step of poisson-midpoint has one."""
 DIRECTIONS = 128
-Row = dict[str, Any]
 
 
 def image_quality(count: int, sets: int, keep: Callable[[list[Row]], None]) -> list[Row]:
@@ -73,7 +75,7 @@ def measured(
     model: ImageModel,
     index: SpriteIndex,
     prompts: Sequence[Prompt],
-    setting: tuple[str, dict[str, Any], int],
+    setting: Setting,
     sets: int,
 ) -> tuple[Tensor, Row]:
     """Latents `[sets * prompts, C, h, w]` of a setting, and what the pictures show."""

@@ -1,11 +1,12 @@
-"""Error against evaluations of the Poisson midpoint method and its rivals, on a mixture whose velocity is known.
+"""Error against evaluations of the Poisson midpoint method and its rivals, where the answer is known and on pictures.
 
-    python benchmarks/poisson_midpoint.py [--samples 200000] [--seeds 2] [--image 64]
+    python benchmarks/poisson_midpoint.py [--samples 200000] [--seeds 2] [--parts flow langevin levels learned image]
 
-Every sampler starts from the same noise. Evaluations are counted, not assumed. Writes a dated result, a plot and
-docs/samplers.md. --image N also draws N prompts of benchmarks/prompt_following.py with the built-in image
-model, at about 40 and 80 evaluations and at 1,000 small steps, and grades the pictures as that benchmark does; with 216
-prompts it takes hours.
+flow: a mixture whose velocity is known. learned: the same mixture, its velocity learned by a small network. langevin:
+overdamped and underdamped dynamics. levels: the reverse diffusion of DDPM over 1,000 levels. image: the built-in image
+model (`image_samplers.py`). Every sampler of a part starts from the same numbers, and evaluations are counted, not
+assumed. Each part is written into the dated result as it ends, and docs/samplers.md with its plot is made from that
+file; `--parts` without names only writes the page again.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import math
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +21,19 @@ from typing import Any
 
 import gaussian_mixture as mixture
 import torch
-from samplers_page import write_page
+from builtin_image import RESULTS, machine
+from image_samplers import image_quality
+from langevin_mixture import langevin, levels
+from learned_mixture import learned
+from samplers_page import BASE, OURS, write_page
+from sampling_error import Rows, Run, floor, measure_all
 from torch import Tensor
 
 from modalities.flow import samplers, schedules
 from modalities.flow.poisson_midpoint import poisson_midpoint
 
-ROOT = Path(__file__).resolve().parent.parent
-Run = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor, Callable[[], Tensor]], Tensor]
+Keep = Callable[[dict[str, Any]], None]
+"""Takes what a part has found so far."""
 
 
 def settings() -> dict[str, dict[str, Run]]:
@@ -47,13 +50,13 @@ def settings() -> dict[str, dict[str, Run]]:
         f"{n} steps": lambda v, x, noise, n=n: samplers.euler_maruyama(
             v, x, schedules.uniform(n), noise=noise, diffusion="memoryless"
         )
-        for n in (8, 16, 31, 64, 128, 512)
+        for n in (8, 16, 31, 64, 128)
     }
-    found["its exact small step (DDPM)"] = {
+    found[BASE] = {
         f"{n} steps": lambda v, x, noise, n=n: poisson_midpoint(v, x, schedules.uniform(n), noise=noise, k=1)
-        for n in (8, 16, 31, 61)
+        for n in (8, 16, 31, 61, 256)
     }
-    found["Poisson midpoint"] = {
+    found[OURS] = {
         f"{n} steps, K = {k}": lambda v, x, noise, n=n, k=k: poisson_midpoint(
             v, x, schedules.uniform(n), noise=noise, k=k
         )
@@ -62,42 +65,10 @@ def settings() -> dict[str, dict[str, Run]]:
     return found
 
 
-def measure(run: Run, samples: int, seeds: int) -> dict[str, float]:
-    """Mean over seeds of what comes out, and of the evaluations that a sample took."""
-    rows, started = [], time.process_time()
-    for seed in range(seeds):
-        source, seen = torch.Generator().manual_seed(seed), [0]
-        x = torch.randn(samples, 2, dtype=torch.float64, generator=source)
-
-        def counted(x: Tensor, t: Tensor, seen: list[int] = seen) -> Tensor:
-            seen[0] += len(x)
-            return mixture.velocity(x, t)
-
-        def noise(source: torch.Generator = source) -> Tensor:
-            return torch.randn(samples, 2, dtype=torch.float64, generator=source)
-
-        out = run(counted, x, noise)
-        rows.append((seen[0] / samples, mixture.sliced_distance(out), *mixture.within_modes(out)))
-    columns = torch.tensor(rows, dtype=torch.float64)
-    mean = columns.mean(0).tolist()
-    spread = float(columns[:, 1].std() / math.sqrt(seeds)) if seeds > 1 else float("nan")
-    names = ("evaluations", "distance", "width", "outside")
-    return dict(zip(names, mean, strict=True)) | {
-        "distance_error": spread,
-        "seconds": (time.process_time() - started) / seeds,
-    }
-
-
-def floor(samples: int, seeds: int) -> float:
-    """The distance that true samples have."""
-    sources = [torch.Generator().manual_seed(100 + seed) for seed in range(seeds)]
-    return sum(mixture.sliced_distance(mixture.draw(samples, source)) for source in sources) / seeds
-
-
-def accepted(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, bool]:
+def accepted(found: Rows) -> dict[str, bool]:
     """The acceptance numbers of the project for this mixture, at 16 steps and K = 32."""
-    ours = found["Poisson midpoint"]["16 steps, K = 32"]
-    base = found["its exact small step (DDPM)"]["31 steps"]
+    ours = found[OURS]["16 steps, K = 32"]
+    base = found[BASE]["31 steps"]
     return {
         "distance at most 0.009": ours["distance"] <= 0.009,
         "at most 0.45 of its base at as many evaluations": ours["distance"] <= 0.45 * base["distance"],
@@ -106,36 +77,80 @@ def accepted(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, bool]:
     }
 
 
+def flow_part(given: argparse.Namespace, keep: Keep) -> None:
+    """The samplers of flows with the exact velocity."""
+    found = measure_all(settings(), exact_velocity, given.samples, given.seeds)
+    keep({"settings": found, "floor": floor(given.samples, given.seeds), "accepted": accepted(found)})
+
+
+def exact_velocity(x: Tensor, t: Tensor) -> Tensor:
+    """That of the mixture, in the type of x."""
+    return mixture.velocity(x, t.to(x.dtype))
+
+
+def langevin_part(given: argparse.Namespace, keep: Keep) -> None:
+    """Overdamped and underdamped dynamics, with half of the samples."""
+    found, least = langevin(given.samples // 2, given.seeds)
+    keep({"settings": found, "floor": least})
+
+
+def levels_part(given: argparse.Namespace, keep: Keep) -> None:
+    """The reverse diffusion over discrete levels, with a quarter of the samples."""
+    found, least = levels(given.samples // 4, given.seeds)
+    keep({"settings": found, "floor": least})
+
+
+def learned_part(given: argparse.Namespace, keep: Keep) -> None:
+    """The samplers of flows with a learned velocity, with a quarter of the samples."""
+    found, least, error = learned(given.samples // 4, given.seeds)
+    keep({"settings": found, "floor": least, "velocity_error": error})
+
+
+def image_part(given: argparse.Namespace, keep: Keep) -> None:
+    """The built-in image model; kept after each setting."""
+
+    def rows(found: list[dict[str, Any]]) -> None:
+        keep({"rows": found})
+
+    image_quality(given.prompts, given.sets, rows)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Keep], None]] = {
+    "flow": flow_part,
+    "langevin": langevin_part,
+    "levels": levels_part,
+    "learned": learned_part,
+    "image": image_part,
+}
+
+
+def write_part(path: Path, name: str, found: dict[str, Any]) -> None:
+    """Put one part into the dated result, which other parts may be writing at the same time."""
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    result = {"date": path.stem[-10:], "parts": {**result.get("parts", {}), name: found}}
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=200_000)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--image", type=int, default=0)
+    parser.add_argument("--samples", type=int, default=200_000, help="of the mixture")
+    parser.add_argument("--seeds", type=int, default=2, help="of the mixture")
+    parser.add_argument("--prompts", type=int, default=27, help="of the image model")
+    parser.add_argument("--sets", type=int, default=2, help="pictures of a prompt")
+    parser.add_argument("--parts", nargs="*", choices=sorted(PARTS), default=list(PARTS))
     given = parser.parse_args()
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for name, runs in settings().items():
-        found[name] = {}
-        for setting, run in runs.items():
-            found[name][setting] = measure(run, given.samples, given.seeds)
-            print(name, setting, {key: round(value, 5) for key, value in found[name][setting].items()}, flush=True)
-    result: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, float64",
-        "load_average": os.getloadavg()[0],
-        "samples": given.samples,
-        "seeds": given.seeds,
-        "floor": floor(given.samples, given.seeds),
-        "mixture": found,
-        "accepted": accepted(found),
-    }
-    if given.image:
-        from image_samplers import image_quality
+    torch.set_num_threads(1)
+    path = RESULTS / f"poisson_midpoint-{datetime.date.today().isoformat()}.json"
+    arguments = {key: getattr(given, key) for key in ("samples", "seeds", "prompts", "sets")}
+    for name in given.parts:
+        began = time.process_time()
 
-        result["image"] = image_quality(given.image)
-    path = ROOT / "benchmarks" / "results" / f"poisson_midpoint-{result['date']}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    write_page(result, ROOT / "docs", path)
-    print(json.dumps(result["accepted"], indent=1))
+        def keep(found: dict[str, Any], name: str = name, began: float = began) -> None:
+            spent = {"cpu_seconds": round(time.process_time() - began), "machine": machine()}
+            write_part(path, name, {"arguments": arguments, **found, **spent})
+
+        PARTS[name](given, keep)
+    write_page(json.loads(path.read_text(encoding="utf-8")), path.parents[2] / "docs", path)
 
 
 if __name__ == "__main__":
