@@ -1,4 +1,4 @@
-"""The commands of `parhelion`: run, plan, validate, list, schema, train, convert."""
+"""The commands of `parhelion`: run, plan, validate, list, schema, train, verify, reproduce, convert."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from orchestrator.commandline.running import Request, run_workflow
 from orchestrator.commandline.showing import plan_lines, plan_values
 from orchestrator.commandline.training import TrainRequest
 from orchestrator.commandline.training import train as train_model
+from orchestrator.commandline.verifying import reproduce, verify
 from orchestrator.errors import nearest
 from orchestrator.estimate import estimate, report_memory
 from orchestrator.placement import Placement
@@ -191,6 +192,8 @@ def train(
         raise typer.BadParameter(str(error)) from None
 
 
+app.command()(verify)
+app.command()(reproduce)
 app.command()(convert)
 
 
