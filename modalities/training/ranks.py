@@ -49,7 +49,7 @@ class Ranks:
             fully_shard(loss, mesh=init_device_mesh(device.type, (self.count,)))
             return loss
         if self.count > 1:
-            return DistributedDataParallel(loss, broadcast_buffers=False, find_unused_parameters=True)
+            return DistributedDataParallel(loss, find_unused_parameters=True)
         return loss
 
     def mean(self, value: Tensor) -> Tensor:

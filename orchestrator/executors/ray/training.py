@@ -71,6 +71,7 @@ def _fit(wanted: ClusterTraining, workers: int, kind: str, mark: Path) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")  # a busy machine imports torch slowly
     # A cluster of this machine alone talks to itself; gloo would look for the address of the host's name.
     is_alone = wanted.address is None and sys.platform == "linux"
     environment = {"env_vars": {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}} if is_alone else {}
