@@ -82,7 +82,7 @@ def reproduce(
     return Reproduction(comparisons=tuple(comparisons), notes=notes)
 
 
-def _wanted(rows: Mapping[Wanted, Any], path: Path, folder: Path, samples: Sequence[str]) -> list[Wanted]:
+def _wanted(rows: dict[Wanted, Any], path: Path, folder: Path, samples: Sequence[str]) -> list[Wanted]:
     """The rows to make again, in the order of the manifest."""
     if not rows:
         raise RunRefused(f"{folder} has no finished samples in its {MANIFEST}")
@@ -99,7 +99,7 @@ def _wanted(rows: Mapping[Wanted, Any], path: Path, folder: Path, samples: Seque
             raise RunRefused(f"unknown sample `{name}`; {nearest(name, list(ids)[:1000])}")
     if samples:
         return [key for key in rows if key[1] in samples]
-    first = {step: (step, name) for step, name in reversed(rows)}
+    first = {key[0]: key for key in reversed(rows)}
     return [key for key in rows if first[key[0]] == key]
 
 
