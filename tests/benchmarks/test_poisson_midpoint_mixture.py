@@ -35,9 +35,9 @@ def test_it_is_accepted_and_its_base_is_not():
     assert ours["evaluations"] == pytest.approx(15 * (2 - 1 / 32) + 1, abs=0.1)
 
 
-@pytest.mark.parametrize("fault", ["start time", "corrected chain"])
-def test_faults_are_not_accepted(monkeypatch, fault):
-    monkeypatch.setattr(module, "block", written_out(fault))
+def test_a_block_that_evaluates_at_its_start_time_is_not_accepted(monkeypatch):
+    """What other faults do is too small to see here; tests/numerics holds them to exact moments."""
+    monkeypatch.setattr(module, "block", written_out("start time"))
     assert not is_accepted(measure(OURS, benchmark.exact_velocity, 20_000, 1), 20_000)
 
 
