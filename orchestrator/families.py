@@ -84,25 +84,24 @@ def check_family(
         )
         document.report((*at, "stage"), message)
         return
-    if not _check_sampler(document, at, settings, model):
+    if not _check_sampler(document, at, str(planned["sampler"]["name"]), model):
         return
     if not has_velocity(model):
         _check_keys(document, at, settings, model)
-    _check_guidance(document, at, settings.guidance, model)
+    _check_guidance(document, at, settings.guidance, float(planned["guidance"]["scale"]), model)
     faults = getattr(model.cost(), "option_faults", None)
     if faults is not None and model.is_known:
         for key, message in faults(model.description.generator_config, planned).items():
             document.report((*at, *key.split(".")), message)
 
 
-def _check_sampler(document: Document, at: tuple[str, ...], settings: SamplingStep, model: PlannedModel) -> bool:
-    """Whether the model has the sampler that the step names; reported if not."""
+def _check_sampler(document: Document, at: tuple[str, ...], name: str, model: PlannedModel) -> bool:
+    """Whether the model has the sampler that the step, or else its own model.json, names; reported if not."""
     family = model.description.family
-    known = samplers_of(family)
-    entry = SAMPLERS.get(settings.sampler.name) if settings.sampler is not None else None
-    if settings.sampler is None or entry is None or settings.sampler.name in known:
+    known, entry = samplers_of(family), SAMPLERS.get(name)
+    if entry is None or name in known:
         return True
-    name, families = settings.sampler.name, str(entry.facts.get("families", ""))
+    families = str(entry.facts.get("families", ""))
     who = f"model `{model.name}` ({family})"
     if families:
         message = f"sampler `{name}` is of the family {', '.join(families.split())}, which {who} is not"
@@ -125,18 +124,17 @@ def _check_keys(document: Document, at: tuple[str, ...], settings: SamplingStep,
 
 
 def _check_guidance(
-    document: Document, at: tuple[str, ...], guidance: GuidanceSettings | None, model: PlannedModel
+    document: Document, at: tuple[str, ...], guidance: GuidanceSettings | None, scale: float, model: PlannedModel
 ) -> None:
-    if guidance is None:
-        return
-    if guidance.scale != 1 and not has_null_condition(model):
+    """scale: that of the step, or else of its model."""
+    if scale != 1 and not has_null_condition(model):
         message = (
-            f"guidance {guidance.scale:g} moves away from a null condition, which model `{model.name}` "
-            f"({model.description.family}) was trained without; leave it out"
+            f"guidance {scale:g} moves away from a null condition, which model `{model.name}` "
+            f"({model.description.family}) was trained without; {'leave it out' if guidance else 'use 1'}"
         )
         document.report((*at, "guidance"), message)
     for key in ("interval", "channels"):
-        if getattr(guidance, key) is not None and not has_velocity(model):
+        if guidance is not None and getattr(guidance, key) is not None and not has_velocity(model):
             message = (
                 f"`{key}` of guidance belongs to a velocity, which model `{model.name}` "
                 f"({model.description.family}) does not have; leave it out"

@@ -135,6 +135,17 @@ def test_sampler_options_of_the_model_stay_beside_those_of_the_file(families: Pa
     assert (options["steps"], options["guidance"]) == (32, {"scale": 2.0})
 
 
+def test_wrong_defaults_of_a_model_are_named_where_it_is_used(families: Path, read):
+    write_family(families / "mar", "mar", defaults={"sampler": "euler"})
+    (found,) = faults(read, workflow("mar"))
+    assert "steps.small: sampler `euler` follows a velocity or score" in found
+    write_family(families / "digit", "digit", defaults={"guidance": {"scale": 3.0}})
+    (found,) = faults(read, workflow("digit"))
+    assert "guidance 3 moves away from a null condition" in found
+    assert "use 1" in found
+    read(workflow("digit", "guidance: 1"))
+
+
 # what is asked of which family -> (path within steps.small, the message)
 WRONG = [
     ("mar", "sampler: euler", "sampler", "follows a velocity or score, which model `image` (mar) does not have"),
