@@ -11,6 +11,8 @@ from modalities.weights.configuration import config_from, plain_values
 
 TIME_FEATURES = 256
 """Sinusoids of a diffusion time."""
+SKETCH, SKETCH_HIDDEN = 32, 3
+"""Numbers that a prompt alone says of each token, and the hidden width of what says them, in widths of the encoder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +25,13 @@ class MARConfig:
     width of a block's perceptron over its width. buffer: rows in front of the tokens that carry the condition.
     classes: number of classes that condition the model; 0 for text. cap_feat_dim: width of the conditioning's tokens: 1
     for classes (the number of the class), otherwise that of the text encoder.
-    head_dim, head_layers: of the perceptron that draws one token by diffusion.
+    head_dim, head_layers: of the perceptron that draws one token by diffusion. bound: no latent is larger, which keeps
+    the first steps of a small head in check; 0 for no bound, as published.
     The rest matters to training alone. masked: least part of the tokens that a step hides. head_repeats: times and
     noises that a step draws for each hidden token. head_tokens: hidden tokens of a sample that a step looks at, 0 for
-    all. dropout: of attention, projections and perceptrons.
+    all. noisy_weight: how much more an error at a noisy time may count than one at a clean time (`diffusion.loss`).
+    foresight: weight of a second loss, by which the first numbers of z are the token itself as far as it can be
+    foreseen, which is less noisy than the first. dropout: of attention, projections and perceptrons.
     """
 
     patch: tuple[int, ...] = (1, 1)
@@ -44,9 +49,12 @@ class MARConfig:
     cap_feat_dim: int = 1
     head_dim: int = 1024
     head_layers: int = 6
+    bound: float = 0.0
     masked: float = 0.7
     head_repeats: int = 4
     head_tokens: int = 0
+    noisy_weight: float = 1.0
+    foresight: float = 0.0
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -64,10 +72,13 @@ class MARConfig:
         ):
             if width % heads:
                 raise ValueError(f"{name} is {heads}, which does not divide the width {width}")
-        if self.classes < 0 or self.head_tokens < 0:
-            raise ValueError(f"classes {self.classes} and head_tokens {self.head_tokens} should be at least 0")
+        for name in ("classes", "head_tokens", "bound", "foresight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 0")
         if self.classes and self.cap_feat_dim != 1:
             raise ValueError(f"cap_feat_dim is {self.cap_feat_dim}; a model of classes is told one number, so 1")
+        if self.noisy_weight < 1:
+            raise ValueError(f"noisy_weight is {self.noisy_weight}; expected at least 1")
         if not 0 < self.masked < 1 or not 0 <= self.dropout < 1:
             raise ValueError(f"masked {self.masked} should lie between 0 and 1, dropout {self.dropout} from 0 to 1")
 
@@ -119,7 +130,7 @@ SIZES: dict[str, MARConfig] = {
 
 
 def expected_shapes(config: MARConfig) -> dict[str, tuple[int, ...]]:
-    """Every tensor of a checkpoint under its published name; those of a text condition, which none has, as `text.*`."""
+    """Every tensor of a checkpoint under its published name; those of a text condition as `text.*`, `sketch.*`."""
     c, rows = config, config.buffer + config.tokens
     shapes: dict[str, tuple[int, ...]] = {
         **_linear("z_proj", c.dim, c.token_features),
@@ -149,6 +160,10 @@ def _text_shapes(c: MARConfig) -> dict[str, tuple[int, ...]]:
         **_linear("text.norm2", c.dim),
         **_linear("text.mlp.fc1", c.mlp_ratio * c.dim, c.dim),
         **_linear("text.mlp.fc2", c.dim, c.mlp_ratio * c.dim),
+        **_linear("sketch.norm", c.cap_feat_dim),
+        **_linear("sketch.fc1", SKETCH_HIDDEN * c.dim, c.cap_feat_dim),
+        **_linear("sketch.fc2", c.tokens * SKETCH, SKETCH_HIDDEN * c.dim),
+        **_linear("sketch.proj", c.decoder_dim, SKETCH),
     }
 
 

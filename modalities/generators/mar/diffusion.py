@@ -72,16 +72,20 @@ def tables(steps: int = STEPS) -> Tables:
     )
 
 
-def reverse(predict: Predict, noise: Tensor, chain: Tables, temperature: float) -> Tensor:
+def reverse(predict: Predict, noise: Tensor, chain: Tables, temperature: float, bound: float = 0.0) -> Tensor:
     """Draw tokens: from noise[0] `[N, F]` down the chain, with temperature times noise[i] added after step i.
 
-    noise: `[S, N, F]` standard normal. The last step adds none.
+    noise: `[S, N, F]` standard normal. The last step adds none. bound: the clean token that a step foresees is brought
+    into -bound..bound; 0 for no such bound. At the noisiest step an error of the noise counts 20,000 times in it.
     """
     x, count = noise[0], len(chain)
     for i in range(1, count + 1):
         k = count - i
         guess, share = predict(x, k)
-        mean = _mean(x, guess, chain.kept[k], chain.clean[k], chain.noisy[k])
+        start = _start(x, guess, chain.kept[k])
+        if bound:
+            start = start.clamp(-bound, bound)
+        mean = chain.clean[k] * start + chain.noisy[k] * x
         if k == 0:
             return mean
         x = mean + (0.5 * _log_variance(share, chain.beta[k], chain.posterior_log[k])).exp() * noise[i] * temperature
@@ -93,29 +97,33 @@ def noised(x: Tensor, noise: Tensor, kept: Tensor) -> Tensor:
     return kept.sqrt() * x + (1 - kept).sqrt() * noise
 
 
-def loss(x: Tensor, noise: Tensor, guess: Tensor, share: Tensor, times: Tensor, chain: Tables) -> Tensor:
+def loss(
+    x: Tensor, noise: Tensor, guess: Tensor, share: Tensor, times: Tensor, chain: Tables, most: float = 1.0
+) -> Tensor:
     """Loss `[N]` of predictions at `times` `[N]`: mean square of the noise's error, plus the variational bound in bits.
 
-    x, noise, guess, share: `[N, F]`. The bound trains the variance alone: its mean is detached.
+    x, noise, guess, share: `[N, F]`. The bound trains the variance alone: its mean is detached. most: errors are
+    weighted by 1 / alpha-bar, which makes them those of a velocity, up to so much, and with a mean of 1; 1 weighs all
+    alike, as published.
     """
     kept, clean, noisy, beta, posterior_log = (
         each[times][:, None] for each in (chain.kept, chain.clean, chain.noisy, chain.beta, chain.posterior_log)
     )
     at = noised(x, noise, kept)
     truth = clean * x + noisy * at
-    mean = _mean(at, guess.detach(), kept, clean, noisy)
+    mean = clean * _start(at, guess.detach(), kept) + noisy * at
     log_variance = _log_variance(share, beta, posterior_log)
     gap = posterior_log - log_variance
     divergence = 0.5 * (-1 - gap + gap.exp() + (truth - mean).square() * (-log_variance).exp())
     likelihood = -_log_likelihood(x, mean, 0.5 * log_variance)
     bound = torch.where(times[:, None] == 0, likelihood, divergence).mean(-1) / log(2)
-    return (noise - guess).square().mean(-1) + bound
+    weights = (1 / chain.kept).clamp_max(most)
+    return (noise - guess).square().mean(-1) * (weights / weights.mean())[times] + bound
 
 
-def _mean(x: Tensor, guess: Tensor, kept: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
-    """Mean of the posterior of the next cleaner step, given the noise in x."""
-    start = (1 / kept).sqrt() * x - (1 / kept - 1).sqrt() * guess
-    return clean * start + noisy * x
+def _start(x: Tensor, guess: Tensor, kept: Tensor) -> Tensor:
+    """The clean token, given the noise in x."""
+    return (1 / kept).sqrt() * x - (1 / kept - 1).sqrt() * guess
 
 
 def _log_variance(share: Tensor, beta: Tensor, posterior_log: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from modalities.contracts import Conditioning, GenerateOptions, Size
 from modalities.flow.generation import check_request
 from modalities.generators.mar.config import MARConfig
 from modalities.generators.mar.loss import loss
-from modalities.generators.mar.model import MAR
+from modalities.generators.mar.model import MAR, Condition
 from modalities.generators.mar.sampling import Iterations, sample, still_hidden
 from modalities.generators.mar.tokens import from_tokens
 
@@ -72,13 +72,10 @@ class MARGenerator:
         still_hidden(config.tokens, how.iterations)
         if config.classes:
             _check_classes(conditioning, config.classes)
-        rows = self._rows(conditioning)
-        away = None
-        if negative is not None and how.guidance != 1:
-            away = self._rows(negative)
-            away = away.expand_as(rows) if len(away) == 1 else away
+        wanted = self._condition(conditioning)
+        away = self._condition(negative) if negative is not None and how.guidance != 1 else None
         sources = [torch.Generator().manual_seed(seed) for seed in seeds]
-        tokens = sample(self.model, rows, away, sources, how)
+        tokens = sample(self.model, wanted, away, sources, how)
         return from_tokens(tokens, config.trained_tokens, config.patch).clone()
 
     def loss(self, latents: Tensor, conditioning: Conditioning, *, generator: torch.Generator) -> Tensor:
@@ -86,8 +83,8 @@ class MARGenerator:
         return loss(self.model, latents, conditioning, generator)
 
     @torch.inference_mode()
-    def _rows(self, conditioning: Conditioning) -> Tensor:
-        """The buffer's rows of each prompt."""
+    def _condition(self, conditioning: Conditioning) -> Condition:
+        """What the network is told by each prompt."""
         weight = self.model.z_proj.weight
         # The number of a class is whole, which a narrow type would round.
         told = conditioning.to(weight.device, None if self.config.classes else weight.dtype)
@@ -124,9 +121,11 @@ def iterations(options: GenerateOptions) -> Iterations:
 
 def _check_classes(conditioning: Conditioning, classes: int) -> None:
     """ValueError unless every prompt is the number of a class, or below 0 for none."""
-    wrong = [int(number) for number in conditioning.tokens[:, 0, 0] if number >= classes]
-    if wrong or conditioning.tokens.shape[1] != 1:
-        raise ValueError(f"class {wrong[:1] or 'of several tokens'}; this model knows {classes}, from 0 on")
+    if conditioning.tokens.shape[1] != 1:
+        raise ValueError(f"a prompt of {conditioning.tokens.shape[1]} tokens; a model of classes is told one number")
+    beyond = [int(number) for number in conditioning.tokens[:, 0, 0] if number >= classes]
+    if beyond:
+        raise ValueError(f"class {beyond[0]}; this model knows {classes} classes, 0 to {classes - 1}")
 
 
 def load(description: ModelDescription, device: torch.device | str, dtype: torch.dtype) -> MARGenerator:

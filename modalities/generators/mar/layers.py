@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modalities.generators.mar.config import TIME_FEATURES, MARConfig
+from modalities.generators.mar.config import SKETCH, SKETCH_HIDDEN, TIME_FEATURES, MARConfig
 
 NORM_EPS = 1e-6
 
@@ -92,6 +92,29 @@ class TextRows(nn.Module):
         told = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
         rows = self.query + self.proj(told.transpose(1, 2).flatten(2))
         out: Tensor = rows + self.mlp(self.norm2(rows))
+        return out
+
+
+class Sketch(nn.Module):
+    """What a prompt alone says of each token: a perceptron from the pooled prompt to a few numbers for each place.
+
+    Which picture a word stands for is learned here as by regression, long before attention finds it.
+    """
+
+    def __init__(self, config: MARConfig) -> None:
+        super().__init__()
+        self.tokens = config.tokens
+        self.norm = nn.LayerNorm(config.cap_feat_dim, eps=NORM_EPS)
+        self.fc1 = nn.Linear(config.cap_feat_dim, SKETCH_HIDDEN * config.dim)
+        self.fc2 = nn.Linear(SKETCH_HIDDEN * config.dim, config.tokens * SKETCH)
+        self.proj = nn.Linear(SKETCH, config.decoder_dim)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Text tokens `[B, T, cap_feat_dim]`, mask `[B, T]` bool, to `[B, L, decoder_dim]`."""
+        weight = mask[..., None].to(tokens.dtype)
+        pooled = (tokens * weight).sum(1) / weight.sum(1).clamp_min(1)
+        places = self.fc2(F.gelu(self.fc1(self.norm(pooled)))).unflatten(-1, (self.tokens, SKETCH))
+        out: Tensor = self.proj(places)
         return out
 
 

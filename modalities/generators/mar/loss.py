@@ -56,7 +56,20 @@ def loss(
     head = model.head
     said = head.cond_embed(z.flatten(0, 1)).repeat(config.head_repeats, 1)
     guess, share = head(at, head.time_embed(times) + said)
-    return diffusion.loss(target, noise, guess.float(), share.float(), times, chain).mean()
+    found = diffusion.loss(target, noise, guess.float(), share.float(), times, chain, config.noisy_weight).mean()
+    if config.foresight:
+        clean = pick(tokens, wanted).float()
+        found = found + config.foresight * (z[..., : clean.shape[-1]].float() - clean).square().mean()
+    return found
+
+
+def sketch_loss(model: MAR, latents: Tensor, conditioning: Conditioning) -> Tensor:
+    """Mean square by which the first numbers of the sketch miss the tokens; nothing is drawn."""
+    sketch = model.condition(conditioning.tokens, conditioning.mask).sketch
+    if sketch is None:
+        raise ValueError("a MAR of classes has no sketch to train")
+    tokens = to_tokens(latents, model.config.patch)
+    return (sketch[..., : tokens.shape[-1]].float() - tokens.float()).square().mean()
 
 
 @contextmanager

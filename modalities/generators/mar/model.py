@@ -6,11 +6,35 @@ last block answers for the tokens that are asked for alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from modalities.generators.mar.config import MARConfig
-from modalities.generators.mar.layers import NORM_EPS, Block, HeadNetwork, TextRows, pick
+from modalities.generators.mar.layers import NORM_EPS, Attention, Block, HeadNetwork, Sketch, TextRows, pick
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What the network is told, computed once for a sample.
+
+    rows: `[B, buffer, D]` of the encoder. sketch: `[B, L, decoder_dim]` of the hidden tokens, None for classes.
+    """
+
+    rows: Tensor
+    sketch: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def followed_by(self, other: Condition) -> Condition:
+        """This condition and, behind it, as many samples of another, which may be one for all."""
+        rows = torch.cat([self.rows, other.rows.expand_as(self.rows)])
+        if self.sketch is None or other.sketch is None:
+            return Condition(rows, None)
+        return Condition(rows, torch.cat([self.sketch, other.sketch.expand_as(self.sketch)]))
 
 
 class DiffusionLoss(nn.Module):
@@ -33,10 +57,11 @@ class MAR(nn.Module):
         c = self.config = config
         rows = c.buffer + c.tokens
         if c.classes:
-            self.class_emb = nn.Embedding(c.classes, c.dim)
+            self.class_emb = nn.Embedding.from_pretrained(torch.empty(c.classes, c.dim), freeze=False)
             self.fake_latent = nn.Parameter(torch.empty(1, c.dim))
         else:
             self.text = TextRows(c)
+            self.sketch = Sketch(c)
         self.z_proj = nn.Linear(c.token_features, c.dim)
         self.z_proj_ln = nn.LayerNorm(c.dim, eps=NORM_EPS)
         self.encoder_pos_embed_learned = nn.Parameter(torch.empty(1, rows, c.dim))
@@ -56,7 +81,11 @@ class MAR(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start values: Xavier for projections, normal (0.02) for what stands alone, zero where the head ends."""
+        """Start values: Xavier for projections, normal (0.02) for what stands alone, zero where the head ends.
+
+        Two things start otherwise than published, where trainings are long: positions of tokens as waves, and keys as
+        equal to queries (Trockman and Kolter 2023, mimetic initialization), so that rows attend to what is near.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -66,6 +95,12 @@ class MAR(nn.Module):
         for name, parameter in self.named_parameters():
             if "." not in name or name == "text.query":
                 nn.init.normal_(parameter, std=0.02)
+        for table in (self.encoder_pos_embed_learned, self.decoder_pos_embed_learned):
+            table[:, self.config.buffer :].add_(waves(self.config.trained_tokens, table.shape[-1]))
+        for module in self.modules():
+            if isinstance(module, Attention):
+                query, key, _ = module.qkv.weight.chunk(3)
+                key.copy_(query)
         for module in self.head.time_embed.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
@@ -85,18 +120,17 @@ class MAR(nn.Module):
         """Everything that is worth compiling: the blocks of encoder, decoder and head."""
         return [*self.encoder_blocks, *self.decoder_blocks, *self.head.res_blocks]
 
-    def condition(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Rows `[B, buffer, D]` of the encoder from a conditioning.
+    def condition(self, tokens: Tensor, mask: Tensor) -> Condition:
+        """What the network is told by a conditioning.
 
         tokens `[B, T, cap_feat_dim]`, mask `[B, T]`: of text; or, of a class, `[B, 1, 1]` its number, below 0 for none.
         """
         if not self.config.classes:
-            rows: Tensor = self.text(tokens, mask)
-            return rows
+            return Condition(self.text(tokens, mask), self.sketch(tokens, mask))
         number = tokens[:, 0, 0].round().long()
         known = self.class_emb(number.clamp_min(0))
         chosen = torch.where(number[:, None] < 0, self.fake_latent.to(known.dtype), known)
-        return chosen[:, None].expand(-1, self.config.buffer, -1)
+        return Condition(chosen[:, None].expand(-1, self.config.buffer, -1), None)
 
     def encode(self, rows: Tensor, known: Tensor, where: Tensor) -> Tensor:
         """Rows of the condition `[B, buffer, D]` and known tokens `[B, K, F]` at `where` `[B, K]`, ascending.
@@ -113,12 +147,20 @@ class MAR(nn.Module):
         out: Tensor = self.encoder_norm(x)
         return out
 
-    def decode(self, encoded: Tensor, where: Tensor, wanted: Tensor) -> Tensor:
-        """What the encoder gave, for tokens at `where` `[B, K]`, to z `[B, M, decoder_dim]` of those at `wanted`."""
+    def decode(self, encoded: Tensor, sketch: Tensor | None, where: Tensor, wanted: Tensor) -> Tensor:
+        """What the encoder gave, for tokens at `where` `[B, K]`, to z `[B, M, decoder_dim]` of those at `wanted`.
+
+        Where text is the condition, hidden tokens start from its sketch and the mean of the buffer's rows beside the
+        mask token: what to draw is then there from the first block on, and need not be found by attention.
+        """
         buffer = self.config.buffer
         x = self.decoder_embed(encoded)
-        hidden = self.mask_token.to(x.dtype).expand(len(x), self.config.tokens, -1)
-        tokens = hidden.scatter(1, where[..., None].expand(-1, -1, x.shape[-1]), x[:, buffer:])
+        hidden = self.mask_token.to(x.dtype)
+        if sketch is not None:
+            hidden = hidden + x[:, :buffer].mean(1, keepdim=True) + sketch.to(x.dtype)
+        tokens = hidden.expand(len(x), self.config.tokens, -1).scatter(
+            1, where[..., None].expand(-1, -1, x.shape[-1]), x[:, buffer:]
+        )
         x = torch.cat([x[:, :buffer], tokens], dim=1) + self.decoder_pos_embed_learned
         for block in self.decoder_blocks[:-1]:
             x = block(x)
@@ -126,9 +168,19 @@ class MAR(nn.Module):
         out: Tensor = x + self.diffusion_pos_embed_learned[0][wanted]
         return out
 
-    def forward(self, rows: Tensor, tokens: Tensor, where: Tensor, wanted: Tensor) -> Tensor:
-        """z `[B, M, decoder_dim]` of the tokens `wanted`, from the rows of the condition and the tokens at `where`.
+    def forward(self, told: Condition, tokens: Tensor, where: Tensor, wanted: Tensor) -> Tensor:
+        """z `[B, M, decoder_dim]` of the tokens `wanted`, from what is told and the tokens at `where`.
 
         tokens: `[B, L, F]`, of which those at `where` `[B, K]` are read.
         """
-        return self.decode(self.encode(rows, pick(tokens, where), where), where, wanted)
+        return self.decode(self.encode(told.rows, pick(tokens, where), where), told.sketch, where, wanted)
+
+
+def waves(grid: Sequence[int], width: int) -> Tensor:
+    """Sines and cosines of the places in a grid of two axes, row-major: `[L, width]`; zeros where the width is odd."""
+    part = width // 4
+    frequencies = 2.0 * 10.0 ** (-torch.arange(part) / max(1, part))
+    axes = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in grid))
+    angles = (axes[..., None] * frequencies).flatten(1)
+    found = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return nn.functional.pad(found, (0, width - found.shape[1]))

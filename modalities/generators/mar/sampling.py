@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modalities.generators.mar import diffusion
-from modalities.generators.mar.model import MAR
+from modalities.generators.mar.model import MAR, Condition
 
 GUIDANCE_SCHEDULES = ("linear", "constant")
 
@@ -61,33 +61,33 @@ def still_hidden(tokens: int, iterations: int) -> list[int]:
 
 @torch.inference_mode()
 def sample(
-    model: MAR, rows: Tensor, negative: Tensor | None, sources: Sequence[torch.Generator], how: Iterations
+    model: MAR, wanted: Condition, negative: Condition | None, sources: Sequence[torch.Generator], how: Iterations
 ) -> Tensor:
-    """Tokens `[B, L, F]` in float32 for the rows `[B, buffer, D]` of conditions. negative: rows to guide away from.
+    """Tokens `[B, L, F]` in float32 for conditions. negative: those to guide away from, one for all or one for each.
 
     The i-th of `sources` gives the i-th sample's order, then, for each iteration, the noise `[S, n, F]` of its n
     tokens: what the head starts from, then what its steps add.
     """
-    config, device = model.config, rows.device
+    config, device = model.config, wanted.rows.device
     after = still_hidden(config.tokens, how.iterations)
     orders = torch.stack([torch.randperm(config.tokens, generator=source) for source in sources]).to(device)
     guided = negative is not None and how.guidance != 1
-    told = torch.cat([rows, negative]) if guided and negative is not None else rows
+    told = wanted.followed_by(negative) if guided and negative is not None else wanted
     chain = diffusion.tables(how.head_steps).to(device, torch.float32)
     times = model.head.time_embed(chain.times)
     tokens = torch.zeros((len(sources), config.tokens, config.token_features), device=device)
     hidden = config.tokens
     for step, left in enumerate(after):
         first = 0 if step == len(after) - 1 else left
-        wanted, where = orders[:, first:hidden], orders[:, hidden:].sort(1).values
+        drawn, where = orders[:, first:hidden], orders[:, hidden:].sort(1).values
         twice = 2 if guided else 1
-        z = model(told, tokens.repeat(twice, 1, 1), where.repeat(twice, 1), wanted.repeat(twice, 1))
+        z = model(told, tokens.repeat(twice, 1, 1), where.repeat(twice, 1), drawn.repeat(twice, 1))
         shape = (len(chain), hidden - first, config.token_features)
         noise = torch.stack([torch.randn(shape, generator=source) for source in sources], dim=1).to(device)
         head = Head(model, z.flatten(0, 1), times, how.scale(config.tokens, left) if guided else None)
-        drawn = diffusion.reverse(head, noise.flatten(1, 2), chain, how.temperature)
-        index = wanted[..., None].expand(-1, -1, tokens.shape[-1])
-        tokens = tokens.scatter(1, index, drawn.unflatten(0, wanted.shape))
+        new = diffusion.reverse(head, noise.flatten(1, 2), chain, how.temperature, config.bound)
+        index = drawn[..., None].expand(-1, -1, tokens.shape[-1])
+        tokens = tokens.scatter(1, index, new.unflatten(0, drawn.shape))
         hidden = first
     return tokens
 

@@ -51,8 +51,18 @@ def block(w: Weights, name: str, x: Array, heads: int) -> Array:
     return x + linear(w, f"{name}.mlp.fc2", gelu)
 
 
-def trunk(w: Weights, condition: Array, tokens: Array, hidden: NDArray[np.bool_], heads: tuple[int, int]) -> Array:
-    """z [L, D'] of every token of one sample. condition: [D], or one row for each of the buffer [R, D]."""
+def trunk(
+    w: Weights,
+    condition: Array,
+    tokens: Array,
+    hidden: NDArray[np.bool_],
+    heads: tuple[int, int],
+    sketch: Array | None = None,
+) -> Array:
+    """z [L, D'] of every token of one sample. condition: [D], or one row for each of the buffer [R, D].
+
+    sketch: [L, D'] of a model told by text, whose hidden tokens start otherwise.
+    """
     count = len(tokens)
     places = w["encoder_pos_embed_learned"][0]
     buffer = len(places) - count
@@ -64,11 +74,36 @@ def trunk(w: Weights, condition: Array, tokens: Array, hidden: NDArray[np.bool_]
         x = block(w, f"encoder_blocks.{i}", x, heads[0])
     x = linear(w, "decoder_embed", norm(x, w, "encoder_norm"))
     y = np.repeat(w["mask_token"][0], buffer + count, 0)
+    if sketch is not None:
+        y[buffer:] = y[buffer:] + x[:buffer].mean(0) + sketch
     y[seen] = x
     y = y + w["decoder_pos_embed_learned"][0]
     for i in range(layers(w, "decoder_blocks")):
         y = block(w, f"decoder_blocks.{i}", y, heads[1])
     return norm(y, w, "decoder_norm")[buffer:] + w["diffusion_pos_embed_learned"][0]
+
+
+def text_rows(w: Weights, text: Array, heads: int) -> Array:
+    """Rows of the buffer [R, D] from the tokens of a prompt [T, C]."""
+    query = w["text.query"]
+    dim = query.shape[1]
+    width = dim // heads
+    both = linear(w, "text.kv", norm(text, w, "text.norm"))
+    parts = []
+    for head in range(heads):
+        own = slice(head * width, (head + 1) * width)
+        k, v = both[:, :dim][:, own], both[:, dim:][:, own]
+        parts.append(softmax(query[:, own] @ k.T / math.sqrt(width)) @ v)
+    rows = query + linear(w, "text.proj", np.concatenate(parts, -1))
+    hidden = linear(w, "text.mlp.fc1", norm(rows, w, "text.norm2"))
+    return rows + linear(w, "text.mlp.fc2", 0.5 * hidden * (1 + erf(hidden / math.sqrt(2))))
+
+
+def text_sketch(w: Weights, text: Array, count: int) -> Array:
+    """The sketch [L, D'] from the tokens of a prompt [T, C]."""
+    hidden = linear(w, "sketch.fc1", norm(text.mean(0, keepdims=True), w, "sketch.norm"))
+    places = linear(w, "sketch.fc2", 0.5 * hidden * (1 + erf(hidden / math.sqrt(2)))).reshape(count, -1)
+    return linear(w, "sketch.proj", places)
 
 
 def layers(w: Weights, name: str) -> int:

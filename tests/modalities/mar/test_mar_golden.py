@@ -14,8 +14,8 @@ from torch import Tensor
 from modalities.contracts import Conditioning
 from modalities.generators.mar import diffusion
 from modalities.generators.mar.config import SIZES, MARConfig, config_from_shapes, expected_shapes
-from modalities.generators.mar.loss import hidden_tokens, loss
-from modalities.generators.mar.model import MAR
+from modalities.generators.mar.loss import hidden_tokens, loss, sketch_loss
+from modalities.generators.mar.model import MAR, Condition
 from modalities.generators.mar.sampling import Iterations, sample, still_hidden
 from modalities.generators.mar.tokens import from_tokens, to_tokens
 from tests.modalities.mar import reference
@@ -60,7 +60,7 @@ def classes(*numbers: int) -> Conditioning:
     return Conditioning(tokens=tokens, mask=torch.ones(len(numbers), 1, dtype=torch.bool))
 
 
-def rows_of(model: MAR, told: Conditioning) -> Tensor:
+def told_by(model: MAR, told: Conditioning) -> Condition:
     with torch.no_grad():
         return model.condition(told.tokens, told.mask)
 
@@ -73,7 +73,7 @@ def test_the_network_is_that_of_the_formulas(known: int) -> None:
     order = torch.rand(2, 16, generator=source).argsort(1)
     where, wanted = order[:, :known].sort(1).values, order[:, known:]
     with torch.no_grad():
-        found = model(rows_of(model, classes(3, -1)), tokens, where, wanted)
+        found = model(told_by(model, classes(3, -1)), tokens, where, wanted)
     w = arrays(model)
     for i, condition in enumerate((w["class_emb.weight"][3], w["fake_latent"][0])):
         hidden = np.ones(16, bool)
@@ -86,7 +86,7 @@ def test_tokens_that_are_not_known_change_nothing() -> None:
     model = randomised(CLASSES)
     tokens = torch.randn(1, 16, 6, generator=torch.Generator().manual_seed(1))
     where, wanted = torch.arange(0, 16, 2)[None], torch.arange(1, 16, 2)[None]
-    rows = rows_of(model, classes(2))
+    rows = told_by(model, classes(2))
     with torch.no_grad():
         first = model(rows, tokens, where, wanted)
         tokens[:, 1::2] = 77.0
@@ -122,7 +122,7 @@ def test_sampled_tokens_are_those_of_the_formulas(
     how = Iterations(
         iterations=iterations, guidance=guidance, schedule=schedule, temperature=temperature, head_steps=steps
     )
-    told, without = rows_of(model, classes(1, 5)), rows_of(model, classes(-1, -1))
+    told, without = told_by(model, classes(1, 5)), told_by(model, classes(-1, -1))
     found = sample(model, told, without, [torch.Generator().manual_seed(seed) for seed in (8, 9)], how)
     w = arrays(model)
     for i, (number, seed) in enumerate(((1, 8), (5, 9))):
@@ -150,9 +150,9 @@ def test_a_sample_does_not_depend_on_its_batch_mates() -> None:
     how = Iterations(iterations=5, guidance=2.0, head_steps=4)
 
     def draw(numbers: list[int], seeds: list[int]) -> Tensor:
-        away = rows_of(model, classes(*[-1] * len(numbers)))
+        away = told_by(model, classes(*[-1] * len(numbers)))
         sources = [torch.Generator().manual_seed(seed) for seed in seeds]
-        return sample(model, rows_of(model, classes(*numbers)), away, sources, how)
+        return sample(model, told_by(model, classes(*numbers)), away, sources, how)
 
     both, alone = draw([4, 2], [1, 2]), draw([2], [2])
     torch.testing.assert_close(both[1:] / alone.abs().max(), alone / alone.abs().max(), atol=1e-4, rtol=0)
@@ -204,6 +204,27 @@ def test_the_loss_of_a_token_is_that_of_the_formulas(t: int) -> None:
     rows = zip(guess.numpy(), share.numpy(), x.numpy(), eps.numpy(), strict=True)
     wanted = [reference.loss_of_token(*row, t) for row in rows]
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+
+
+def test_weights_of_times_are_those_of_a_velocity_up_to_a_bound() -> None:
+    x, eps, guess, share = (torch.randn(1000, 6, dtype=torch.float64) for _ in range(4))
+    chain, times = diffusion.tables(), torch.arange(1000)
+    plain = diffusion.loss(x, eps, guess, share, times, chain)
+    weighted = diffusion.loss(x, eps, guess, share, times, chain, 10.0)
+    weights = 1 + (weighted - plain) / (eps - guess).square().mean(-1)
+    kept = np.array(KEPT)
+    wanted = np.minimum(1 / kept, 10) / np.minimum(1 / kept, 10).mean()
+    np.testing.assert_allclose(weights.numpy(), wanted, rtol=1e-6)
+
+
+def test_foreseen_tokens_stay_in_the_bound() -> None:
+    def far(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        return -5 * x, torch.zeros_like(x)
+
+    chain = diffusion.tables(6)
+    noise = torch.randn(6, 50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert diffusion.reverse(far, noise, chain, 1.0).abs().max() > 100
+    assert diffusion.reverse(far, noise, chain, 1.0, 2.5).abs().max() <= 2.5
 
 
 def test_the_bound_trains_the_variance_alone() -> None:
@@ -286,12 +307,65 @@ def test_tokens_hold_the_channel_slowest() -> None:
     assert torch.equal(from_tokens(tokens, (2, 2), (2, 3)), latents)
 
 
-def test_text_of_any_length_fills_the_buffer() -> None:
+@pytest.mark.parametrize("known", [0, 6])
+def test_a_model_told_by_text_is_that_of_the_formulas(known: int) -> None:
+    model, source = randomised(TEXT), torch.Generator().manual_seed(known)
+    text, tokens = torch.randn(1, 4, 10, generator=source), torch.randn(1, 16, 6, generator=source)
+    order = torch.rand(1, 16, generator=source).argsort(1)
+    where, wanted = order[:, :known].sort(1).values, order[:, known:]
+    told = told_by(model, Conditioning(tokens=text, mask=torch.ones(1, 4, dtype=torch.bool)))
+    assert told.sketch is not None
+    with torch.no_grad():
+        found = model(told, tokens, where, wanted)
+    w, words = arrays(model), text[0].double().numpy()
+    rows, sketch = reference.text_rows(w, words, HEADS[0]), reference.text_sketch(w, words, 16)
+    np.testing.assert_allclose(told.rows[0].numpy(), rows, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(told.sketch[0].numpy(), sketch, atol=1e-5, rtol=1e-5)
+    hidden = np.ones(16, bool)
+    hidden[where[0].numpy()] = False
+    z = reference.trunk(w, rows, tokens[0].double().numpy(), hidden, HEADS, sketch)[wanted[0].numpy()]
+    np.testing.assert_allclose(found[0].numpy(), z, atol=1e-5, rtol=1e-5)
+
+
+def test_padding_of_a_prompt_changes_nothing() -> None:
     model = randomised(TEXT)
     tokens = torch.randn(1, 3, 10, generator=torch.Generator().manual_seed(1))
     alone = Conditioning(tokens=tokens, mask=torch.ones(1, 3, dtype=torch.bool))
-    padded = Conditioning.stack([alone], 9)
-    assert rows_of(model, alone).shape == (1, 5, 32)
-    torch.testing.assert_close(rows_of(model, padded), rows_of(model, alone), atol=1e-6, rtol=1e-5)
-    changed = replace(alone, tokens=tokens.flip(2))
-    assert not torch.allclose(rows_of(model, changed), rows_of(model, alone), atol=0.01)
+    first, second = told_by(model, alone), told_by(model, Conditioning.stack([alone], 9))
+    for one, other in ((first.rows, second.rows), (first.sketch, second.sketch)):
+        assert one is not None
+        assert other is not None
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+    changed = told_by(model, replace(alone, tokens=tokens.flip(2)))
+    assert not torch.allclose(changed.rows, first.rows, atol=0.01)
+
+
+def test_a_sketch_is_trained_by_regression() -> None:
+    model = randomised(TEXT)
+    latents = torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(4))
+    told = Conditioning(tokens=torch.ones(2, 3, 10), mask=torch.ones(2, 3, dtype=torch.bool))
+    found = sketch_loss(model, latents, told)
+    sketch = reference.text_sketch(arrays(model), np.ones((3, 10)), 16)[:, :6]
+    tokens = latents.flatten(2).transpose(1, 2).double().numpy()
+    assert float(found.detach()) == pytest.approx(((sketch - tokens) ** 2).mean(), rel=1e-5)
+    found.backward()
+    moved = {name.split(".")[0] for name, each in model.named_parameters() if each.grad is not None}
+    assert moved == {"sketch"}
+    with pytest.raises(ValueError, match="a MAR of classes has no sketch"):
+        sketch_loss(randomised(CLASSES), latents, classes(1, 2))
+
+
+def test_the_first_numbers_of_z_are_trained_to_foresee_the_token() -> None:
+    latents = torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(4))
+    plain, both = (randomised(replace(CLASSES, foresight=weight)) for weight in (0.0, 0.5))
+    with torch.no_grad():
+        more = [loss(m, latents, classes(0, 1), torch.Generator().manual_seed(5)) for m in (plain, both)]
+    source = torch.Generator().manual_seed(5)
+    count = hidden_tokens(16, 0.7, source)
+    wanted = torch.rand(2, 16, generator=source).argsort(1)
+    where, wanted = wanted[:, count:].sort(1).values, wanted[:, :count]
+    tokens = to_tokens(latents, (1, 1))
+    with torch.no_grad():
+        z = plain(told_by(plain, classes(0, 1)), tokens, where, wanted)
+    missed = (z[..., :6] - tokens.gather(1, wanted[..., None].expand(-1, -1, 6))).square().mean()
+    assert float(more[1] - more[0]) == pytest.approx(0.5 * float(missed), rel=1e-4)

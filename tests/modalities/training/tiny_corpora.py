@@ -34,6 +34,11 @@ class Shapes:
         return {name: {"en": [name], "fr": [f"{name} fr"]} for name in NAMES}
 
 
+def picture(folder: Path, *, number: int = 6, seed: int = 1) -> Shapes:
+    """Pictures of 16 x 16."""
+    return Shapes((3, 16, 16), number, seed)
+
+
 def video(folder: Path, *, number: int = 6, seed: int = 1) -> Shapes:
     """Four frames of 16 x 16."""
     return Shapes((3, 4, 16, 16), number, seed)
