@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def flow_reading(settings: Settings) -> str:
         lines.append(said + f"{compared(ours['distance'], row['distance'])}; {_catches_up(rows, ours['distance'])}.")
     wild = [f"{name} at {s}" for name, rows in settings.items() for s, row in rows.items() if row["outside"] > 0.005]
     if wild:
-        lines += ["", f"More than 1 in 200 samples lie outside every mode for: {'; '.join(wild)}."]
+        text = f"More than 1 in 200 samples lie outside every mode for: {'; '.join(wild)}."
+        lines += ["", textwrap.fill(text, 120)]
     return "\n".join(lines)
 
 
@@ -174,27 +176,28 @@ samples have a distance of {part["floor"]:.4f}.
 
 
 def _gains(settings: Settings) -> str:
-    """Errors in width at about equal evaluations."""
+    """Distances at about equal evaluations."""
     said = []
     for setting, row in settings[OURS].items():
         plain = nearest(settings["plain"], row["evaluations"])
         if abs(plain["evaluations"] / row["evaluations"] - 1) < 0.15:
-            off, theirs = abs(row["width"] - 1), abs(plain["width"] - 1)
-            said.append(f"{setting} {off:.2%} against {theirs:.2%}")
-    return "Error of the width at about as many evaluations, against plain steps: " + "; ".join(said) + "."
+            said.append(f"{setting} {row['distance']:.4f} against {plain['distance']:.4f}")
+    text = "Distance at about as many evaluations, against plain steps: " + "; ".join(said) + "."
+    return textwrap.fill(text, 120)
 
 
 def _levels(part: dict[str, Any]) -> str:
     whole = part["settings"]["ancestral sampling"]["1000 levels"]
     rows = [*part["settings"][OURS].values(), *part["settings"]["ancestral sampling"].values()]
     said = "; ".join(f"{row['evaluations']:.0f}: {row['distance'] / whole['distance']:.1f}" for row in rows)
+    text = f"Distances over that of all 1,000 levels, by evaluations (blocks first, then levels left out): {said}."
     return f"""## The reverse diffusion of DDPM
 
 `reverse_diffusion` with the linear schedule of 1,000 levels and the exact noise prediction, beside ancestral sampling
 of all levels, of every 13th and of every 20th. True samples have {part["floor"]:.4f}.
 
 {_table(part["settings"])}
-Distances over that of all 1,000 levels, by evaluations (blocks first, then levels left out): {said}.
+{textwrap.fill(text, 120)}
 """
 
 
@@ -244,11 +247,12 @@ def image_reading(rows: list[dict[str, Any]]) -> str:
         floors = max((row["floor"] or 0.0) for row in group)
         gap = order[-1]["distance"] - order[0]["distance"]
         sure = "more" if gap > floors else "less"
-        said.append(
-            f"At about {count} evaluations, nearest to the first row first: {ranked}; the largest gap is {sure} than\n"
+        text = (
+            f"At about {count} evaluations, nearest to the first row first: {ranked}; the largest gap is {sure} than "
             f"what two sets of one setting differ by. The cleanest pictures are those of {clean['sampler']} "
             f"({clean['mess']:.4f})."
         )
+        said.append(textwrap.fill(text, 120))
     return "\n\n".join(said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def reading(rows: Rows, measure: str) -> str:
             speed = rows[rival]["milliseconds"] / ours["milliseconds"]
             words.append(f"{what} {rival} at {speed:.1f} times its speed")
         said.append(f"{name} is {', '.join(words)}.")
-    return " ".join(said)
+    return textwrap.fill(" ".join(said), 120)
 
 
 def _mixture(part: dict[str, Any]) -> str:
@@ -129,7 +130,9 @@ Four modes of deviation 0.5 at distance 2.5 from the middle, noise 0.5, three la
 
 {chr(10).join(lines)}
 
-In {list(part["rows"])[-1]} dimensions: {reading(most, "divergence")}
+In {list(part["rows"])[-1]} dimensions:
+
+{reading(most, "divergence")}
 """
 
 
