@@ -16,6 +16,7 @@ from orchestrator.plan import Plan
 from orchestrator.run import run
 from orchestrator.spec import read_workflow
 from tests.reading import media_of, rows_of
+from tests.tiny_mar import make_tiny_mar
 from tests.tiny_model import SHAPES, make_tiny_model
 
 FOLDER = Path(__file__).parents[2] / "workflows"
@@ -26,9 +27,10 @@ ALSO = {"music": "audio"}
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The folder of a tiny model for every modality."""
+    """The folder of a tiny model for every modality, and for a family that samples in a way of its own."""
     folder = tmp_path_factory.mktemp("models")
-    return {modality: make_tiny_model(folder / modality, modality=modality) for modality in SHAPES}
+    made = {modality: make_tiny_model(folder / modality, modality=modality) for modality in SHAPES}
+    return made | {"image-mar": make_tiny_mar(folder / "image-mar")}
 
 
 def made_tiny(file: Path, models: dict[str, Path], folder: Path) -> Plan:
