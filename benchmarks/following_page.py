@@ -20,6 +20,8 @@ LANGUAGES = {
     "fr": "French",
     "es": "Spanish",
     "de": "German",
+    "it": "Italian",
+    "pt": "Portuguese",
     "ja": "Japanese",
     "zh": "Chinese",
     "ru": "Russian",

@@ -126,7 +126,7 @@ schedule {options["schedule"]}, guidance {options["guidance"]["scale"]:g}, {resu
 
 
 def _tables(results: dict[str, Any]) -> str:
-    lines = [_line(LANGUAGES.get(name, MORE.get(name, name)), row) for name, row in results["languages"].items()]
+    lines = [_line(LANGUAGES.get(name, name), row) for name, row in results["languages"].items()]
     lines.append(_line("**all**", results["overall"]))
     return f"""## By language
 
@@ -141,9 +141,6 @@ The measure itself, on real clips of the corpus that do exactly what each prompt
 {HEAD}{_line("real clips", results["real"])}
 {_line("the same through the codec", results["codec"])}
 """
-
-
-MORE = {"it": "Italian", "pt": "Portuguese"}
 
 
 def _pictures(rows: Sequence[Mapping[str, Any]]) -> str:

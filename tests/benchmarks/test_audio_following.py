@@ -19,6 +19,7 @@ from modalities.training.corpora.sound_scores import draw_score
 
 RATE = 16000
 TRAINING = Path(__file__).parents[2] / "workflows" / "train" / "audio.yaml"
+DATA = yaml.safe_load(TRAINING.read_text(encoding="utf-8"))["data"]
 
 
 def tone(note: float, seconds: float = 1.0, harmonics: int = 5) -> torch.Tensor:
@@ -92,14 +93,13 @@ def test_the_prompts_are_a_hundred_notes_and_a_hundred_in_free_wordings():
 
 
 def test_no_prompt_is_a_training_caption():
-    data = yaml.safe_load(TRAINING.read_text(encoding="utf-8"))["data"]
     prompts = read_prompts()
     asked = {(prompt.instrument, prompt.note) for prompt in prompts}
     captions = set()
-    for index in range(data["clips"]):
-        score = draw_score(data["seed"], index)
+    for index in range(DATA["clips"]):
+        score = draw_score(DATA["seed"], index)
         if (score.subject, score.note) in asked:
-            captions |= {sound_caption(score, data["seed"], index, number) for number in range(data["captions"])}
+            captions |= {sound_caption(score, DATA["seed"], index, number) for number in range(DATA["captions"])}
     assert len(captions) > 1000
     assert not captions & {prompt.text for prompt in prompts}
 

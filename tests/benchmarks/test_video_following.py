@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from moving_sprite import DIRECTIONS, MovingSprites, Seen, direction_of, foreground, middles, reduced, slope_of
 from PIL import Image, ImageDraw
 from video_extrapolation import objects
@@ -24,6 +25,7 @@ from modalities.training.corpora.nearest_sprite import SpriteIndex
 from modalities.training.corpora.sprite_motion import MOVING, STILL, SpriteMotion
 
 CORPORA = Path(__file__).resolve().parents[2] / ".corpora"
+TRAINING = CORPORA.parent / "workflows" / "train" / "video.yaml"
 PROMPTS = read_prompts()
 
 
@@ -94,7 +96,9 @@ def test_a_prompt_in_a_wording_of_the_captions_would_be_seen():
 
 @pytest.mark.skipif(not (CORPORA / "cldr-annotations-full-48.2.0").is_dir(), reason="the corpora are not here")
 def test_no_prompt_is_a_training_caption():
-    corpus = SpriteMotion(CORPORA)
+    data = yaml.safe_load(TRAINING.read_text(encoding="utf-8"))["data"]
+    data.pop("workers")
+    corpus = SpriteMotion(CORPORA, **data)
     captions = {plain(text) for i in range(0, len(corpus), 17) for text in corpus.captions(i)}
     assert not captions & {plain(prompt.text) for prompt in PROMPTS}
 

@@ -21,20 +21,23 @@ from modalities.training.corpora.sound_scores import Score, draw_score
 
 
 class Instruments:
-    """A `Corpus` of `clips` sounds with `captions` captions each."""
+    """A `Corpus` of sounds with `captions` captions each: of `clips`, the single notes and every `thin`th other."""
 
-    def __init__(self, folder: Path, clips: int, captions: int, seed: int) -> None:
+    def __init__(self, folder: Path, clips: int, captions: int, seed: int, thin: int = 1) -> None:
         if clips < 1 or captions < 1:
             raise ValueError(f"{clips} clips with {captions} captions; expected at least 1 of each")
-        self._clips, self._captions, self._seed = clips, captions, seed
+        if thin < 1:
+            raise ValueError(f"thin is {thin}; expected at least 1, which keeps every clip")
+        self._captions, self._seed = captions, seed
+        self._drawn = list(range(clips)) if thin == 1 else kept(seed, clips, thin)
         self._renderer = Renderer(folder)
 
     def __len__(self) -> int:
-        return self._clips
+        return len(self._drawn)
 
     def score(self, index: int) -> Score:
         """What is played in a clip."""
-        return draw_score(self._seed, index)
+        return draw_score(self._seed, self._drawn[index])
 
     def media(self, first: int, last: int) -> Tensor:
         """Clips first..last-1: `[n, 1, 32256]` float32 in -1..1, 16 kHz."""
@@ -44,7 +47,7 @@ class Instruments:
     def captions(self, index: int) -> Sequence[str]:
         """Captions of a clip in any of ten languages; each says nothing that the clip does not hold."""
         score = self.score(index)
-        return [sound_caption(score, self._seed, index, number) for number in range(self._captions)]
+        return [sound_caption(score, self._seed, self._drawn[index], number) for number in range(self._captions)]
 
     def concepts(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """Names of every instrument, drum, beat and effect, by language; `emoji` stands among the languages."""
@@ -52,7 +55,21 @@ class Instruments:
         return {key: {**names, **emoji.get(key, {})} for key, names in NAMES.items()}
 
 
-def load(folder: Path, *, clips: int = 30_000, captions: int = 3, seed: int = 29) -> Instruments:
-    """The corpus; fetches its two packages into `folder` when they are not there. ValueError without tinysoundfont."""
+def kept(seed: int, clips: int, thin: int) -> list[int]:
+    """The numbers of the first `clips` scores that are single notes, and of every `thin`th of the others."""
+    others, found = 0, []
+    for index in range(clips):
+        is_note = draw_score(seed, index).kind == "note"
+        others += not is_note
+        if is_note or others % thin == 0:
+            found.append(index)
+    return found
+
+
+def load(folder: Path, *, clips: int = 30_000, captions: int = 3, seed: int = 29, thin: int = 1) -> Instruments:
+    """The corpus; fetches its two packages into `folder` when they are not there. ValueError without tinysoundfont.
+
+    clips: drawn; thin: so many fewer of those that are no single notes are kept.
+    """
     fetch(folder, (SOUNDFONT, RECORDINGS))
-    return Instruments(folder, clips, captions, seed)
+    return Instruments(folder, clips, captions, seed, thin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,15 @@ def test_without_the_soundfont_the_error_names_it(tmp_path: Path):
 def test_a_corpus_of_nothing_is_refused():
     with pytest.raises(ValueError, match="0 clips"):
         instruments.Instruments(CORPORA, clips=0, captions=1, seed=0)
+    with pytest.raises(ValueError, match="thin is 0"):
+        instruments.Instruments(CORPORA, clips=1, captions=1, seed=0, thin=0)
+
+
+def test_thinning_keeps_every_note_and_a_third_of_the_others():
+    everything, some = (instruments.kept(5, 900, thin) for thin in (1, 3))
+    assert everything == list(range(900))
+    kinds = Counter(draw_score(5, index).kind for index in everything)
+    left = Counter(draw_score(5, index).kind for index in some)
+    assert left["note"] == kinds["note"]
+    assert len(some) - left["note"] == (900 - kinds["note"]) // 3
+    assert set(left) == set(kinds)
