@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Points = Sequence[tuple[float, float]]
-COLOURS = ("#c33c3c", "#3b6fb5", "#5aa9a3", "#8a63b8", "#c98a2b", "#6f6f6f", "#2c8a4b")
+COLOURS = ("#c33c3c", "#3b6fb5", "#5aa9a3", "#8a63b8", "#c98a2b", "#6f6f6f", "#2c8a4b", "#222222", "#d17fb0", "#9aa83a")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
