@@ -159,8 +159,8 @@ A network of three layers learned the velocity; its relative mean square error i
 {textwrap.fill(f"At about 31 evaluations, nearest first: {ranked}.", 120)}
 
 With most evaluations the chain of the stochastic equation comes to {sde:.4f}, with {strays:.2%} outside, and the
-second-order solvers of the probability flow to {ode:.4f}, with {limits[SECOND_ORDER[0]]["outside"]:.2%}: on this network noise
-in the sampling ends {what} the flow.
+second-order solvers of the probability flow to {ode:.4f}, with {limits[SECOND_ORDER[0]]["outside"]:.2%}: on this
+network noise in the sampling ends {what} the flow.
 """
 
 
