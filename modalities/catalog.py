@@ -122,7 +122,7 @@ SAMPLERS: dict[str, Entry] = {
             "order": 0,
             "families": "digit",
             "steps": False,
-            "options": "temperature top_k top_p decoder_steps decoder_top_p",
+            "options": "temperature top_k top_p decoder_steps decoder_top_p decoder_temperature",
         },
     ),
 }

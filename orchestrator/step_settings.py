@@ -54,6 +54,9 @@ class SamplerSettings(Settings):
     decoder_top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="autoregressive: top_p of a second stage that goes code by code; default 0.8"
     )
+    decoder_temperature: Annotated[float, Field(gt=0, le=10)] | None = Field(
+        default=None, description="autoregressive: how varied the codes of the second stage are; default 1"
+    )
 
 
 class ScheduleSettings(Settings):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modalities.weights.description import ModelDescription
 
 SAMPLER = "autoregressive"
-OPTIONS = ("temperature", "top_k", "top_p", "decoder_steps", "decoder_top_p")
+OPTIONS = ("temperature", "top_k", "top_p", "decoder_steps", "decoder_top_p", "decoder_temperature")
 DECODER_TOP_P = 0.8
 """top_p of an autoregressive second stage, unless asked otherwise: that of the published script."""
 
@@ -28,7 +28,8 @@ class DiGITGenerator:
     """A DiGIT as a `modalities.contracts.Generator`; its latents are VQ codes as floats, `[B, 1, h, w]`.
 
     stride: media units per VQ code. Options of its sampler: temperature, top_k and top_p of the semantic tokens;
-    decoder_steps, rounds of the second stage (0: one code after the other); decoder_top_p, of the latter.
+    decoder_steps, rounds of the second stage (0: one code after the other); decoder_top_p, of the latter;
+    decoder_temperature, of either.
     """
 
     def __init__(self, model: DiGIT, stride: Sequence[int]) -> None:
@@ -75,7 +76,10 @@ class DiGITGenerator:
             top_p=float(settings.get("top_p", 1.0)),
         )
         rounds = self._rounds(settings)
-        last = Draws(top_p=float(settings.get("decoder_top_p", DECODER_TOP_P)))
+        last = Draws(
+            temperature=float(settings.get("decoder_temperature", 1.0)),
+            top_p=float(settings.get("decoder_top_p", DECODER_TOP_P)),
+        )
         with torch.inference_mode():
             generators = sources(seeds)
             tokens = self.semantic_tokens(conditioning, negative, generators, draws, options.guidance.scale)
@@ -118,7 +122,7 @@ class DiGITGenerator:
             def logits(codes: Tensor, where: Tensor) -> Tensor:
                 return self.model.masked_logits(codes, known, where)
 
-            found = in_rounds(logits, number, rounds, generators, tokens.device)
+            found = in_rounds(logits, number, rounds, generators, tokens.device, draws.temperature)
         else:
             cache = _cache(stage, len(tokens), tokens.shape[1] + number)
             stage.run(stage.embed(known + SPECIAL + self.config.code_ids, prefix=True), causal=True, cache=cache)

@@ -96,13 +96,18 @@ def masked_counts(rounds: int, codes: int) -> list[int]:
 
 
 def in_rounds(
-    logits: MaskedLogits, codes: int, rounds: int, generators: Sequence[torch.Generator], device: torch.device
+    logits: MaskedLogits,
+    codes: int,
+    rounds: int,
+    generators: Sequence[torch.Generator],
+    device: torch.device,
+    temperature: float = 1.0,
 ) -> Tensor:
     """Codes `[B, V]` drawn all at once, the least certain of them masked again and drawn anew in the next round.
 
     Chang et al. 2022 (MaskGIT), section 3.2, as DiGIT has it: the confidence of a drawn code is its log probability
-    plus 4.5 (1 - r) Gumbel noise, r the part of the rounds that is done; codes of earlier rounds stay. A sample whose
-    logits are no numbers is MASKED.
+    plus 4.5 (1 - r) Gumbel noise, r the part of the rounds that is done; codes of earlier rounds stay. `temperature`
+    divides the logits. A sample whose logits are no numbers is MASKED.
     """
     counts = masked_counts(rounds, codes)
     found = torch.full((len(generators), codes), MASKED, device=device)
@@ -111,7 +116,7 @@ def in_rounds(
     for s in range(rounds):
         uniform = uniforms(generators, codes).to(device).gather(1, where)
         noise = uniforms(generators, codes).to(device).gather(1, where)
-        log_p = torch.log_softmax(logits(found, where).double()[..., SPECIAL:], dim=-1)
+        log_p = torch.log_softmax(logits(found, where).double()[..., SPECIAL:] / temperature, dim=-1)
         sound = sound & log_p.isfinite().flatten(1).all(dim=1, keepdim=True)
         drawn = invert(log_p.exp(), uniform)
         found = found.scatter(1, where, drawn)

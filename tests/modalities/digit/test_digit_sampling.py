@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from modalities.generators.digit.config import SPECIAL
 from modalities.generators.digit.sampling import Draws, in_rounds, invert, masked_counts, sources, uniforms
 
 
@@ -108,6 +109,12 @@ def test_rounds_follow_maskgit_and_samples_do_not_meet():
     )
     assert found.tolist() == [rounds_by_hand(plain, 12, 5, seed) for seed in (4, 9)]
     assert int(found.min()) >= 0
+
+
+def test_a_low_temperature_takes_the_likeliest_in_every_round():
+    table = torch.randn(12, 14, generator=torch.Generator().manual_seed(3))
+    found = in_rounds(lambda codes, where: table[where], 12, 5, sources([4, 9]), torch.device("cpu"), temperature=1e-4)
+    assert found.tolist() == [table[:, SPECIAL:].argmax(dim=1).tolist()] * 2
 
 
 @pytest.mark.parametrize(

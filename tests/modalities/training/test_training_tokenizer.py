@@ -16,6 +16,7 @@ from modalities.training.command import train_from_yaml
 from modalities.training.patch_views import ViewOptions, random_patches, vicreg, view
 from modalities.training.settings import GeneratorTraining, read_training
 from modalities.training.tokenizer_settings import TokenizerTraining
+from modalities.weights.checkpoint import read_tensors
 from modalities.weights.description import describe
 from modalities.weights.loading import load_codec, load_generator, load_text_encoder
 
@@ -95,7 +96,7 @@ def digit_file(folder: Path, corpora: Path) -> Path:
     values |= {"data": {"scenes": 8, "captions": 2, "workers": 0}, "probe": ["fr 3", "🐈"]}
     values["model"] = {"clusters": 11, "grid": [8, 8], "codes": 13, "decoder_order": "masked"}
     values["model"] |= {"semantic": {**STAGE, "positions": 65}, "decoder": {**STAGE, "positions": 257}}
-    values["loss"] = {"smoothing": 0.0, "decoder_part": 0.5}
+    values["loss"] = {"stages": "both", "smoothing": 0.0, "decoder_part": 0.5}
     values["defaults"] = {"sampler": "autoregressive", "guidance": {"scale": 2.0}}
     return write(folder / "digit.yaml", values)
 
@@ -122,6 +123,15 @@ def test_two_commands_make_a_digit_that_the_loaders_take(tmp_path: Path, corpora
     assert own.decode(codes).shape == (2, 3, 64, 64)
     alone = Conditioning(tokens=prompts.tokens[1:], mask=prompts.mask[1:])
     assert torch.equal(codes[1:], model.generate(alone, encoder.encode([""]), (64, 64), [2], options))
+    values = yaml.safe_load((tmp_path / "digit.yaml").read_text())
+    values |= {"loss": {"stages": "decoder"}, "start_from": str(tmp_path / "model"), "storage": "float16"}
+    values |= {"folder": str(tmp_path / "second"), "export": str(tmp_path / "second" / "out")}
+    values["pool"] = str(tmp_path / "digit" / "pool")
+    train_from_yaml(write(tmp_path / "second.yaml", values), {"device": "cpu"})
+    before, after = (read_tensors(tmp_path / name / "generator.safetensors") for name in ("model", "second/out"))
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +140,7 @@ def test_two_commands_make_a_digit_that_the_loaders_take(tmp_path: Path, corpora
         ({"codec": {"kind": "per-frame", "of": "builtin/image"}}, "two channels"),
         ({"loss": {"smooth": 0.1}}, "unknown key `smooth`; did you mean `smoothing`"),
         ({"loss": {"decoder_part": 0.0}}, "decoder_part is 0.0"),
+        ({"loss": {"stages": "last"}}, "unknown stages `last`; known: both, semantic, decoder"),
         ({"objective": "lcss"}, "has a loss of its own"),
     ],
 )
@@ -152,9 +163,12 @@ def test_what_a_digit_cannot_be_trained_with_is_refused(
 
 
 def test_shipped_files_are_read() -> None:
-    tokenizer, digit = (read_training(SHIPPED / f"{name}.yaml") for name in ("digit_tokenizer", "digit"))
+    names = ("digit_tokenizer", "digit_semantic", "digit")
+    tokenizer, first, digit = (read_training(SHIPPED / f"{name}.yaml") for name in names)
     assert isinstance(tokenizer, TokenizerTraining)
+    assert isinstance(first, GeneratorTraining)
     assert isinstance(digit, GeneratorTraining)
+    assert (digit.start_from, digit.model, digit.codec) == (first.export, first.model, first.codec)
     assert digit.model["clusters"] == tokenizer.clusters
     assert digit.model["codes"] == tokenizer.codes
     assert digit.codec == tokenizer.export
