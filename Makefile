@@ -38,6 +38,10 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/audio_following.py --extrapolate
 	$(BIN)/python benchmarks/point_cloud_following.py
 	$(BIN)/python benchmarks/extrapolation.py
+	$(BIN)/python benchmarks/poisson_midpoint.py
+	$(BIN)/python benchmarks/score_matching.py
+	$(BIN)/python benchmarks/objectives_on_images.py
+	$(BIN)/python benchmarks/weight_storage.py
 	$(BIN)/python benchmarks/kill_and_resume.py
 	$(BIN)/python benchmarks/planning.py
 

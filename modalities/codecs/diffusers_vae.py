@@ -59,12 +59,13 @@ class DiffusersVAE:
 def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype) -> DiffusersVAE:
     """The autoencoder of a mapping with `folder` (or `source`: a folder or hub id, with or without a `vae` inside).
 
-    With `config`, the settings of an AutoencoderKL, its weights are `codec.safetensors` in the folder; those may have
-    the names of latent diffusion, as published for MAR. `dtype` is not followed: see `DiffusersVAE`. CheckpointError
-    when the weights do not fit the configuration.
+    With `config`, the settings of an AutoencoderKL, and no config.json in the folder, its weights are
+    `codec.safetensors` there; those may have the names of latent diffusion, as published for MAR. `dtype` is not
+    followed: see `DiffusersVAE`. CheckpointError when the weights do not fit the configuration.
     """
-    if "config" in spec and "folder" in spec:
-        config, files = dict(spec["config"]), (Path(str(spec["folder"])) / "codec.safetensors",)
+    own = Path(str(spec["folder"])) if "config" in spec and "folder" in spec else None
+    if own is not None and not (own / "config.json").is_file():
+        config, files = dict(spec["config"]), (own / "codec.safetensors",)
     else:
         config, files = read_folder(spec, "diffusers-vae")
     rename = partial(_new_name, levels=len(config.get("block_out_channels", ())))
