@@ -16,6 +16,7 @@ from orchestrator.plan import Plan
 from orchestrator.run import run
 from orchestrator.spec import read_workflow
 from tests.reading import media_of, rows_of
+from tests.tiny_digit import make_tiny_digit
 from tests.tiny_mar import make_tiny_mar
 from tests.tiny_model import SHAPES, make_tiny_model
 
@@ -30,7 +31,8 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folder of a tiny model for every modality, and for a family that samples in a way of its own."""
     folder = tmp_path_factory.mktemp("models")
     made = {modality: make_tiny_model(folder / modality, modality=modality) for modality in SHAPES}
-    return made | {"image-mar": make_tiny_mar(folder / "image-mar")}
+    families = {"image-mar": make_tiny_mar, "image-digit": make_tiny_digit}
+    return made | {name: make(folder / name) for name, make in families.items()}
 
 
 def made_tiny(file: Path, models: dict[str, Path], folder: Path) -> Plan:
