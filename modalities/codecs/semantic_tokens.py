@@ -44,7 +44,7 @@ class SemanticTokenizer(nn.Module):
     def __init__(self, config: Mapping[str, Any], clusters: int, layer: int = 1) -> None:
         super().__init__()
         self.encoder: Any = encoder_network(config)
-        settings = self.encoder.config
+        settings: Any = self.encoder.config
         if not 1 <= layer <= settings.num_hidden_layers:
             raise ValueError(f"layer is {layer}; the tokenizer has {settings.num_hidden_layers}, counted from the end")
         self.blocks = settings.num_hidden_layers - layer + 1
@@ -58,8 +58,9 @@ class SemanticTokenizer(nn.Module):
             wanted = f"[B, 3, H, W] with H and W divisible by {self.patch}"
             raise ValueError(f"the tokenizer takes {wanted}, not {list(media.shape)}")
         rows, columns = (n // self.patch for n in media.shape[2:])
-        parts = [self._features(part) for part in media.split(AT_ONCE)]
-        return torch.cat(parts).unflatten(1, (rows, columns))
+        parts = [self._features(part) for part in torch.split(media, AT_ONCE)]
+        found = torch.cat(parts)
+        return found.view(len(media), rows, columns, self.width)
 
     def _features(self, media: Tensor) -> Tensor:
         hidden = self.encoder.embeddings(media)
@@ -77,5 +78,5 @@ def nearest(vectors: Tensor, centres: Tensor) -> Tensor:
     """Indices `[...]` of the nearest of `centres` `[K, D]` to vectors `[..., D]`: argmin of |c|^2 - 2 v c."""
     flat = vectors.reshape(-1, centres.shape[1])
     norms = centres.square().sum(dim=1)
-    found = [torch.addmm(norms, part, centres.T, alpha=-2).argmin(dim=1) for part in flat.split(8192)]
+    found = [torch.addmm(norms, part, centres.T, alpha=-2).argmin(dim=1) for part in torch.split(flat, 8192)]
     return torch.cat(found).view(vectors.shape[:-1])

@@ -54,7 +54,7 @@ def codec_source(value: str | Mapping[str, Any]) -> CodecSource:
         if not (folder / "codec.json").is_file():
             raise ValueError(f"{folder}: no codec.json; train the codec first (workflows/train/image_codec.yaml)")
         found = read_json(folder / "codec.json")
-        spec = {key: found[key] for key in ("kind", "of", "config") if key in found}
+        spec: dict[str, Any] = {key: found[key] for key in ("kind", "of", "config") if key in found}
         return CodecSource(spec=spec, file=folder / "codec.safetensors", training=found.get("training", {}))
     if "kind" not in value:
         raise ValueError(f"codec should be a folder, or a mapping with `kind`; known: {', '.join(catalog.CODECS)}")

@@ -41,7 +41,7 @@ class PatchLearner(nn.Module):
         """Embeddings `[B, N, head]` of the patches of media `[B, 3, H, W]`; masked `[B, N]` are not seen."""
         features = self.encoder(media, bool_masked_pos=masked).last_hidden_state[:, self.leading :]
         embedded: Tensor = self.head(features.flatten(0, 1))
-        return embedded.unflatten(0, features.shape[:2])
+        return embedded.view(*features.shape[:2], -1)
 
 
 class TokenizerTask:
@@ -85,7 +85,9 @@ class TokenizerTask:
     def features(self, count: int) -> Tensor:
         """Features `[count, rows, columns, D]` of the first pictures, float32 on the CPU."""
         self.module.eval()
-        parts = [self.tokenizer.features(_media(p).to(self.device)).cpu() for p in self.pictures[:count].split(CHUNK)]
+        parts = [
+            self.tokenizer.features(_media(p).to(self.device)).cpu() for p in torch.split(self.pictures[:count], CHUNK)
+        ]
         self.module.train()
         return torch.cat(parts).float()
 
@@ -108,13 +110,15 @@ class TokenizerTask:
         features = self.features(self._wanted(training.clusters, patch=self.tokenizer.patch)).flatten(0, 2)
         self.tokenizer.centroids.copy_(fit_clusters(features, training.clusters, training.seed))
         count = self._wanted(training.codes, patch=self.inner.stride[0])
-        latents = [self.inner.encode(_media(part).to(self.device)).cpu() for part in self.pictures[:count].split(CHUNK)]
+        latents = [
+            self.inner.encode(_media(part).to(self.device)).cpu() for part in torch.split(self.pictures[:count], CHUNK)
+        ]
         flat = torch.cat(latents).movedim(1, -1).flatten(0, 2)
         codec = QuantizedLatents(self.inner, training.codes, self.tokenizer)
         codec.codebook.copy_(fit_clusters(flat, training.codes, training.seed))
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(folder / "codec.safetensors", codec.state_dict(), storage="float16")
-        settings = {"codes": training.codes, "clusters": training.clusters, "layer": training.layer}
+        settings: dict[str, Any] = {"codes": training.codes, "clusters": training.clusters, "layer": training.layer}
         settings["tokenizer"] = dict(training.model)
         note = {"kind": "quantized-latents", "of": training.of, "config": settings, "training": self._facts(state)}
         (folder / "codec.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
