@@ -65,7 +65,8 @@ def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype
     """
     own = Path(str(spec["folder"])) if "config" in spec and "folder" in spec else None
     if own is not None and not (own / "config.json").is_file():
-        config, files = dict(spec["config"]), (own / "codec.safetensors",)
+        config: dict[str, Any] = dict(spec["config"])
+        files: tuple[Path, ...] = (own / "codec.safetensors",)
     else:
         config, files = read_folder(spec, "diffusers-vae")
     rename = partial(_new_name, levels=len(config.get("block_out_channels", ())))

@@ -214,7 +214,7 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], **known: Any) -> M
     if not {"heads", "decoder_heads"} <= set(known) and not {dim, decoder_dim} <= set(heads):
         raise ValueError(f"width {dim} is none of the published ones ({', '.join(map(str, heads))}); heads are unknown")
     side = round(tokens**0.5)
-    values = {
+    values: dict[str, Any] = {
         "in_channels": features,
         "trained_tokens": (side, side),
         "dim": dim,

@@ -33,7 +33,7 @@ class Attention(nn.Module):
             dim = x.shape[-1]
             q = F.linear(pick(x, wanted), self.qkv.weight[:dim], self.qkv.bias[:dim])
             k, v = F.linear(x, self.qkv.weight[dim:], self.qkv.bias[dim:]).chunk(2, dim=-1)
-        q, k, v = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (q, k, v))
+        q, k, v = (torch.unflatten(each, -1, (self.heads, -1)).transpose(1, 2) for each in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
         return F.dropout(self.proj(out.transpose(1, 2).flatten(2)), self.dropout, self.training)
 
@@ -88,7 +88,11 @@ class TextRows(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Text tokens `[B, T, cap_feat_dim]`, mask `[B, T]` bool, to `[B, buffer, D]`."""
         k, v = self.kv(self.norm(tokens)).unflatten(-1, (2 * self.heads, -1)).transpose(1, 2).chunk(2, dim=1)
-        q = self.query.to(k.dtype).unflatten(-1, (self.heads, -1)).transpose(0, 1).expand(len(tokens), -1, -1, -1)
+        q = (
+            torch.unflatten(self.query.to(k.dtype), -1, (self.heads, -1))
+            .transpose(0, 1)
+            .expand(len(tokens), -1, -1, -1)
+        )
         told = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
         rows = self.query + self.proj(told.transpose(1, 2).flatten(2))
         out: Tensor = rows + self.mlp(self.norm2(rows))

@@ -57,7 +57,7 @@ class MAR(nn.Module):
         c = self.config = config
         rows = c.buffer + c.tokens
         if c.classes:
-            self.class_emb = nn.Embedding.from_pretrained(torch.empty(c.classes, c.dim), freeze=False)
+            self.class_emb = nn.Embedding(c.classes, c.dim, _weight=torch.empty(c.classes, c.dim))
             self.fake_latent = nn.Parameter(torch.empty(1, c.dim))
         else:
             self.text = TextRows(c)

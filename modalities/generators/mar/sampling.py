@@ -87,7 +87,7 @@ def sample(
         head = Head(model, z.flatten(0, 1), times, how.scale(config.tokens, left) if guided else None)
         new = diffusion.reverse(head, noise.flatten(1, 2), chain, how.temperature, config.bound)
         index = drawn[..., None].expand(-1, -1, tokens.shape[-1])
-        tokens = tokens.scatter(1, index, new.unflatten(0, drawn.shape))
+        tokens = tokens.scatter(1, index, torch.unflatten(new, 0, drawn.shape))
         hidden = first
     return tokens
 
