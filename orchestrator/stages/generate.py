@@ -44,7 +44,10 @@ class Generate(Stage):
 
 
 def generate_options(options: Mapping[str, Any]) -> GenerateOptions:
-    """GenerateOptions from the plain values of a workflow; what is left out takes the default of GenerateOptions."""
+    """GenerateOptions from the plain values of a workflow, or from a model's defaults, which have its field names.
+
+    What is left out takes the default of GenerateOptions.
+    """
     default = GenerateOptions()
     options = {name: value for name, value in options.items() if value is not None}
     sampler, sampler_options = _named(options.get("sampler", default.sampler), "name")
@@ -55,10 +58,10 @@ def generate_options(options: Mapping[str, Any]) -> GenerateOptions:
         guidance_options["interval"] = (float(first), float(last))
     return GenerateOptions(
         sampler=str(sampler),
-        sampler_options=sampler_options,
+        sampler_options={**options.get("sampler_options", {}), **sampler_options},
         steps=int(options.get("steps", default.steps)),
         schedule=str(schedule),
-        schedule_options=schedule_options,
+        schedule_options={**options.get("schedule_options", {}), **schedule_options},
         guidance=Guidance(scale=float(scale), **guidance_options),
         extrapolation=_extrapolation(options),
         strength=float(options.get("strength", default.strength)),

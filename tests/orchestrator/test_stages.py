@@ -79,6 +79,9 @@ def test_options_are_names_numbers_or_mappings():
         strength=0.7,
     )
     assert generate_options({"guidance": 2}).guidance == Guidance(scale=2.0)
+    of_a_model = {"sampler": "dopri5", "sampler_options": {"rtol": 0.1}, "schedule_options": {"shift": 2.0}}
+    found = generate_options(of_a_model)
+    assert (found.sampler, found.sampler_options, found.schedule_options) == ("dopri5", {"rtol": 0.1}, {"shift": 2.0})
 
 
 def test_a_prompt_is_encoded_as_if_it_were_alone(models: ModelStore, encoded: list[Item]):
