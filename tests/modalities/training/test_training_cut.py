@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor
 
+from modalities.codecs.quantized_latents import QuantizedLatents
+from modalities.codecs.semantic_tokens import SemanticTokenizer
 from modalities.contracts import Conditioning
 from modalities.generators.digit.config import DiGITConfig
 from modalities.generators.mar.config import MARConfig
@@ -22,6 +24,7 @@ from modalities.training.loop import LoopOptions, LoopState, Trainer
 from modalities.training.mar_family import MARFamily
 from modalities.training.order import step_generator
 from modalities.training.ranks import Ranks, check_cut, weights
+from tests.modalities.training.test_training_digit_start import TINY, Three
 
 BATCH, WIDTH = 4, 6
 STAGE = {"dim": 16, "layers": 1, "heads": 2, "ffn": 32, "positions": 32}
@@ -44,7 +47,11 @@ def mar() -> MARFamily:
 
 def digit() -> DiGITFamily:
     config = DiGITConfig.from_mapping({**DIGIT, "semantic": {**STAGE, "pre_norm": False}, "decoder": STAGE})
-    return DiGITFamily(config, DiGITLoss())
+    torch.manual_seed(4)
+    codec = QuantizedLatents(Three(), config.codes, SemanticTokenizer(TINY, config.clusters))
+    codec.codebook.normal_()
+    codec.tokenizer.centroids.normal_()
+    return DiGITFamily(config, DiGITLoss(), codec)
 
 
 FAMILIES = {"rectified-flow": lambda: flow("rectified-flow"), "lcss": lambda: flow("lcss"), "mar": mar, "digit": digit}
