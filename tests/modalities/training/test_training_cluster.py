@@ -73,6 +73,7 @@ def check_same(found: Path, expected: Path) -> None:
         torch.testing.assert_close(other[name].float(), value.float(), rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow  # 45 s: Ray Train starts its own actors and each loads torch
 def test_two_workers_have_the_curve_of_one_which_goes_on_alone(
     tmp_path: Path, recipe: Recipe, ray_session: None
 ) -> None:
