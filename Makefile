@@ -34,6 +34,9 @@ lint: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/next_dit_vs_diffusers.py
 	$(BIN)/python benchmarks/prompt_following.py
+	$(BIN)/python benchmarks/prompt_following.py --model builtin/image-mar --wanted 0.5
+	$(BIN)/python benchmarks/prompt_following.py --model builtin/image-digit --wanted 0.4
+	$(BIN)/python benchmarks/latent_stability.py
 	$(BIN)/python benchmarks/video_following.py --extrapolate
 	$(BIN)/python benchmarks/audio_following.py --extrapolate
 	$(BIN)/python benchmarks/point_cloud_following.py

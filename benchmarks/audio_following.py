@@ -26,8 +26,9 @@ from typing import Any
 import torch
 from audio_extrapolation import extrapolations
 from audio_page import save_spectrogram, write_page
-from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
+from builtin_image import ROOT, ImageModel, load_model, seed_of, with_steps, write_results
 from family_classifier import FAMILY, HELD_SEED, FamilyClassifier, draw_notes, render, train_classifier
+from following_command import following_parser, read, verdict
 from heard import Heard, listen
 from torch import Tensor
 
@@ -238,23 +239,15 @@ def missed(results: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="builtin/audio", help="builtin/<name> or a model folder")
-    parser.add_argument("--corpora", type=Path, default=CORPORA, help="folder of the packages; fetched if missing")
-    parser.add_argument("--steps", type=int, help="sampler steps instead of the model's own")
-    parser.add_argument("--guidance", type=float, help="guidance scale instead of the model's own")
-    parser.add_argument("--threads", type=int, default=1, help="threads of arithmetic")
+    parser = following_parser(__doc__, "builtin/audio")
     parser.add_argument("--extrapolate", action="store_true", help="sounds of 4 and 8 seconds by every method, too")
     parser.add_argument("--no-page", action="store_true", help="write only the results, not docs/audio.md")
-    parser.add_argument("--check", action="store_true", help="exit status 1 when a threshold is missed")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = read(parser)
     results = measure(arguments)
     for name, row in {**results["languages"], **{k: results[k] for k in ("free", "overall")}}.items():
         print(f"{name:9s} pitch {row['pitch']:6.1%}  any octave {row['octaves']:6.1%}  family {row['family']:6.1%}")
     faults = missed(results)
-    print("\n".join(f"missed: {fault}" for fault in faults) or "every threshold is reached")
-    return 1 if faults and arguments.check else 0
+    return verdict(faults, arguments.check)
 
 
 if __name__ == "__main__":

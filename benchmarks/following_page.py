@@ -60,7 +60,14 @@ def write_page(results: dict[str, Any], pictures: Tensor, sprites: NDArray[np.ui
     (docs / "prompt_following.md").write_text(text, encoding="utf-8")
 
 
-def sheet(pictures: Sequence[NDArray[np.uint8]], hits: Sequence[bool]) -> Image.Image:
+def write_sheet(results: dict[str, Any], pictures: Tensor, path: Path) -> None:
+    """One picture of every fourth prompt, as `sheet` shows them."""
+    some = pictures[::4]
+    hits = [row["concept_hit"] for row in results["outcomes"][::4]]
+    sheet(to_bytes(some), hits).save(path, quality=85, method=6)
+
+
+def sheet(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], hits: Sequence[bool]) -> Image.Image:
     """Pictures side by side, framed green for a hit and red for a miss."""
     side = pictures[0].shape[0] + 2 * FRAME
     lines = -(-len(pictures) // COLUMNS)

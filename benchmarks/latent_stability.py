@@ -6,7 +6,8 @@ The paper of DiGIT says so (Zhu et al. 2024, arXiv 2410.12490, table 1). Here ev
 the same 8 x 8 grid and the same number of clusters, found by the same k-means: the model's self-supervised features;
 the latents of the autoencoder that its pixels come from, averaged over each cell; the same latents side by side,
 without averaging. Held-out pictures are tokenised before and after noise of several strengths, blur, shifts and changes
-of light; counted are the tokens that stay. Writes benchmarks/results/latent_stability-<date>.json and
+of light; counted are the tokens that stay. Beside that: what each block of the tokenizer tells of a picture, and what
+is lost between a picture and its codes. Writes benchmarks/results/latent_stability-<date>.json and
 docs/latent_stability.md.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,32 @@ def tokenizations(codec: QuantizedLatents, tokenizer: SemanticTokenizer, picture
     return found
 
 
+def blocks(tokenizer: SemanticTokenizer, pictures: Tensor) -> dict[int, Tokenize]:
+    """Ways to tokens from the features of each block, counted from the first; clusters are found in `pictures`."""
+    found: dict[int, Tokenize] = {}
+    for number in range(1, len(tokenizer.encoder.encoder.layer) + 1):
+        other = deepcopy(tokenizer)
+        other.blocks = number
+        features = by_parts(other.patch_features, pictures)
+        other.whiten(features)
+        samples = other.projected(features).flatten(0, 2)
+        other.centroids = fit_clusters(samples, len(tokenizer.centroids), FIT_SEED)
+        found[number] = other.tokens
+    return found
+
+
+def fidelity(codec: QuantizedLatents, media: Tensor) -> dict[str, float]:
+    """Peak signal to noise in decibels between media and what comes back of their latents, and of their codes."""
+    ways = {
+        "latents": lambda part: codec.inner[0].decode(codec.inner[0].encode(part)),
+        "codes": lambda part: codec.decode(codec.encode(part)),
+    }
+    errors = {
+        name: (by_parts(way, media).clamp(-1, 1) - media).square().mean(dim=(1, 2, 3)) for name, way in ways.items()
+    }
+    return {name: round(float((10 * torch.log10(4 / error)).mean()), 2) for name, error in errors.items()}
+
+
 def objects(media: Tensor, patch: int) -> Tensor:
     """`[N, rows, columns]` bool: the patches that show something beside the background."""
     cells = F.unfold(media, patch, stride=patch).unflatten(1, (3, patch * patch))
@@ -136,6 +164,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     pictures, clean = fit.media(0, known), held.media(0, arguments.pictures)
     ways = tokenizations(codec, tokenizer, pictures)
     shown = objects(clean, tokenizer.patch)
+
+    def told(tokenize: Tokenize) -> float:
+        known_tokens, tokens = by_parts(tokenize, pictures), by_parts(tokenize, clean)
+        asked = concepts_of(held, arguments.pictures)
+        return recognised(known_tokens, concepts_of(fit, known), tokens, asked, clusters)
+
     rows: dict[str, dict[str, Any]] = {}
     for name, tokenize in ways.items():
         before = by_parts(tokenize, clean)
@@ -146,11 +180,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 "all": round(float(same.float().mean()), 4),
                 "object": round(float(same[shown].float().mean()), 4),
             }
-        known_tokens = by_parts(tokenize, pictures)
-        told = recognised(
-            known_tokens, concepts_of(fit, known), before, concepts_of(held, arguments.pictures), clusters
-        )
-        rows[name] = {"stays": stays, "used": len(before.unique()), "concept": told}
+        rows[name] = {"stays": stays, "used": len(before.unique()), "concept": told(tokenize)}
         print(name, rows[name], flush=True)
     return {
         "model": arguments.model,
@@ -160,6 +190,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "fitted_on": known,
         "object_patches": round(float(shown.float().mean()), 4),
         "tokenizations": rows,
+        "blocks": {number: told(tokenize) for number, tokenize in blocks(tokenizer, pictures).items()},
+        "block": tokenizer.blocks,
+        "whitened": tokenizer.whitened,
+        "psnr": fidelity(codec, clean),
     }
 
 

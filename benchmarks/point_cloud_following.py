@@ -13,7 +13,6 @@ exit status 1 when a threshold is missed.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 import time
@@ -24,7 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
+from builtin_image import ROOT, ImageModel, load_model, seed_of, with_steps, write_results
+from following_command import following_parser, read, verdict
 from nearest_shape import ShapeIndex, chamfer, has_colour
 from point_cloud_page import for_density, write_pictures, write_text
 from torch import Tensor
@@ -171,16 +171,9 @@ def _scores(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, write the results and the page, and say whether the thresholds hold."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="builtin/point-cloud")
-    parser.add_argument("--corpora", type=Path, default=CORPORA, help="folder of the packages; fetched if missing")
-    parser.add_argument("--steps", type=int, help="steps of the sampler; the model's default if left out")
-    parser.add_argument("--guidance", type=float)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--check", action="store_true", help="exit status 1 when a threshold is missed")
+    parser = following_parser(__doc__, "builtin/point-cloud")
     parser.add_argument("--skip-density", action="store_true", help="256 points alone; writes no page")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = read(parser)
     model = load_model(arguments.model, torch.float32)
     model = replace(model, defaults=with_steps(model.defaults, arguments.steps, arguments.guidance))
     prompts, corpus = read_prompts(), load(arguments.corpora)
@@ -208,10 +201,13 @@ def main() -> int:
         write_pictures(results, clouds, shown, ROOT / "docs")
         write_text(results, ROOT / "docs", path)
         print(f"wrote {path} and docs/point_cloud.md")
-    missed = [name for name, least in THRESHOLDS.items() if results["scores"][name] < least]
-    for name in missed:
-        print(f"{name}: {results['scores'][name]:.1%}, expected at least {THRESHOLDS[name]:.0%}", file=sys.stderr)
-    return 1 if missed and arguments.check else 0
+    scores = results["scores"]
+    missed = [
+        f"{name}: {scores[name]:.1%}, expected at least {least:.0%}"
+        for name, least in THRESHOLDS.items()
+        if scores[name] < least
+    ]
+    return verdict(missed, arguments.check)
 
 
 if __name__ == "__main__":

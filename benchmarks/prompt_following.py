@@ -1,14 +1,14 @@
 """Does the built-in image model show what prompts say? 216 prompts, eight languages and emoji, none seen in training.
 
     python benchmarks/prompt_following.py [--model builtin/image] [--steps N] [--check]
-    python benchmarks/prompt_following.py --model builtin/image-mar --no-page --wanted 0.5 --check
+    python benchmarks/prompt_following.py --model builtin/image-mar --wanted 0.5 --check
 
 For each prompt one picture is made from a seed that follows from the prompt's id, and the nearest training sprite is
 looked up (`corpora/nearest_sprite.py`). The prompt is followed when that sprite is the prompted concept. The measure is
 first tried on composed training scenes (what a perfect model would score, with and without the codec) and on pictures
 compared with other prompts (what luck would score). Writes benchmarks/results/prompt_following-<date>.json (the name of
-another model than builtin/image comes before the date) and docs/prompt_following.md with its pictures. `--check` makes
-the exit status 1 when a threshold is missed.
+another model than builtin/image comes before the date), and docs/prompt_following.md with its pictures, or of another
+model a sheet, docs/pictures/<name>.webp. `--check` makes the exit status 1 when a threshold is missed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
-from following_page import write_page
+from builtin_image import ROOT, ImageModel, load_model, seed_of, with_steps, write_results
+from following_command import following_parser, read, verdict
+from following_page import write_page, write_sheet
 from torch import Tensor
 
 from modalities.training.corpora import packages
@@ -36,6 +37,8 @@ from modalities.training.corpora.nearest_sprite import Nearest, SpriteIndex
 from modalities.training.corpora.sprites import load_sprites
 
 PROMPTS = ROOT / "benchmarks" / "prompts" / "following.csv"
+PAGE = "builtin/image"
+"""The model that the page is about; of another there is a sheet of pictures."""
 THRESHOLDS = {"concept": 0.70, "language": 0.50, "background": 0.80}
 
 
@@ -229,10 +232,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "luck": luck(prompts, found),
         "outcomes": [asdict(row) for row in rows],
     }
-    name = "" if arguments.model == "builtin/image" else f"-{Path(arguments.model).name}"
-    path = write_results(f"prompt_following{name}", results)
-    if not arguments.no_page:
+    name = Path(arguments.model).name
+    path = write_results("prompt_following" if arguments.model == PAGE else f"prompt_following-{name}", results)
+    if arguments.no_page:
+        return results
+    if arguments.model == PAGE:
         write_page(results, pictures, sprites, ROOT / "docs", path)
+    else:
+        write_sheet(results, pictures, ROOT / "docs" / "pictures" / f"{name}.webp")
     return results
 
 
@@ -255,28 +262,18 @@ def missed(results: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="builtin/image", help="builtin/<name> or a model folder")
-    parser.add_argument(
-        "--corpora", type=Path, default=CORPORA, help="folder of the sprite packages; fetched if missing"
-    )
-    parser.add_argument("--steps", type=int, help="sampler steps instead of the model's own")
-    parser.add_argument("--guidance", type=float, help="guidance scale instead of the model's own")
+    parser = following_parser(__doc__, PAGE)
     parser.add_argument("--bf16", action="store_true", help="run the generator in bfloat16")
-    parser.add_argument("--threads", type=int, default=1, help="threads of arithmetic")
-    parser.add_argument("--no-page", action="store_true", help="write only the results, not docs/prompt_following.md")
+    parser.add_argument("--no-page", action="store_true", help="write only the results, no page and no sheet")
     parser.add_argument("--wanted", type=float, help="share of concepts to reach, instead of all thresholds")
-    parser.add_argument("--check", action="store_true", help="exit status 1 when a threshold is missed")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = read(parser)
     results = measure(arguments)
     for name, row in {**results["languages"], "overall": results["overall"]}.items():
         background = "-" if row["background"] is None else f"{row['background']:.1%}"
         print(f"{name:8s} concept {row['concept']:6.1%}  background {background:>6s}  count {row['count']:6.1%}")
     print(f"{results['seconds_a_sample']} s of processor time a sample")
     faults = missed(results)
-    print("\n".join(f"missed: {fault}" for fault in faults) or "every threshold is reached")
-    return 1 if faults and arguments.check else 0
+    return verdict(faults, arguments.check)
 
 
 if __name__ == "__main__":

@@ -67,14 +67,22 @@ DiGIT's paper (Zhu et al. 2024, arXiv 2410.12490, table 1) says that tokens of s
 under noise than tokens of an autoencoder's latents. Here both are tried on the built-in chain
 (`{result["model"]}`, weights `{result["weights"][:12]}`): {result["pictures"]} held-out pictures of 64 x 64,
 an 8 x 8 grid each, {result["clusters"]:,} clusters each, found by the same k-means in {result["fitted_on"]:,}
-pictures (the tokenizer's own in others). The autoencoder is that whose decoder paints the pixels; its 2 x 2
-latents of a cell are averaged (4 numbers), or put side by side (16 numbers).
+pictures (the tokenizer's own in as many patches of other pictures). The autoencoder is that whose decoder paints the
+pixels; its 2 x 2 latents of a cell are averaged (4 numbers), or put side by side (16 numbers).{_whitened(result)}
 
 ![Tokens that stay under noise](pictures/latent_stability.svg)
 
 Part of the tokens that stay. Noise is Gaussian, so many decibels below the mean square of the picture (in -1..1), and
 clipped to what a picture can hold; light is brightness as a part; shifts go right and down.
 """
+
+
+def _whitened(result: dict[str, Any]) -> str:
+    if not result["whitened"]:
+        return ""
+    return f"""
+The features are compared in {result["whitened"]} whitened principal components, each place's mean taken away; the paper
+compares them as they are, and so are the latents here."""
 
 
 def _table(result: dict[str, Any], which: str) -> str:
@@ -100,5 +108,22 @@ def _end(result: dict[str, Any]) -> str:
     lines += ["", "| | " + " | ".join(ways) + " |", "| --- | " + " | ".join("---:" for _ in ways) + " |"]
     lines.append("| concept right | " + " | ".join(f"{row['concept']:.1%}" for row in ways.values()) + " |")
     lines.append("| tokens used | " + " | ".join(str(row["used"]) for row in ways.values()) + " |")
+    blocks = result["blocks"]
+    lines += [
+        "",
+        f"By the tokenizer's block whose features are clustered (the model's is block {result['block']}):",
+        "",
+    ]
+    lines += [
+        "| | " + " | ".join(f"block {n}" for n in blocks) + " |",
+        "| --- | " + " | ".join("---:" for _ in blocks) + " |",
+    ]
+    lines.append("| concept right | " + " | ".join(f"{part:.1%}" for part in blocks.values()) + " |")
+    psnr = result["psnr"]
+    lines += [
+        "",
+        f"The pictures come back from the autoencoder at {psnr['latents']:.1f} dB, from its codes at "
+        f"{psnr['codes']:.1f} dB (mean PSNR).",
+    ]
     lines += ["", *READING]
     return "\n".join(lines)

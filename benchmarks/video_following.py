@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from builtin_image import CORPORA, ROOT, ImageModel, load_model, seed_of, with_steps, write_results
+from builtin_image import ROOT, ImageModel, load_model, seed_of, with_steps, write_results
+from following_command import following_parser, read, verdict
 from moving_sprite import MovingSprites, Seen
 from torch import Tensor
 from video_extrapolation import extrapolations
@@ -205,24 +206,16 @@ def missed(results: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="builtin/video", help="builtin/<name> or a model folder")
-    parser.add_argument("--corpora", type=Path, default=CORPORA, help="folder of the packages; fetched if missing")
-    parser.add_argument("--steps", type=int, help="sampler steps instead of the model's own")
-    parser.add_argument("--guidance", type=float, help="guidance scale instead of the model's own")
+    parser = following_parser(__doc__, "builtin/video")
     parser.add_argument("--bf16", action="store_true", help="run the generator in bfloat16")
     parser.add_argument("--extrapolate", action="store_true", help="also longer and larger clips, by every method")
-    parser.add_argument("--threads", type=int, default=1, help="threads of arithmetic")
     parser.add_argument("--no-page", action="store_true", help="write only the results, not docs/video.md")
-    parser.add_argument("--check", action="store_true", help="exit status 1 when a threshold is missed")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = read(parser)
     results = measure(arguments)
     for name, row in {**results["languages"], "overall": results["overall"]}.items():
         print(f"{name:8s} direction {row['direction']:6.1%}  object {row['object']:6.1%}  both {row['both']:6.1%}")
     faults = missed(results)
-    print("\n".join(f"missed: {fault}" for fault in faults) or "every threshold is reached")
-    return 1 if faults and arguments.check else 0
+    return verdict(faults, arguments.check)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ class DinoV2Tokens:
 
         One picture at a time, so that none depends on its batch mates.
         """
-        return torch.cat([self.network.tokens(self.prepared(one)) for one in media.split(1)])
+        return torch.cat([self.network.tokens(self.prepared(one)) for one in torch.split(media, 1)])
 
     def prepared(self, media: Tensor) -> Tensor:
         """Media as the network sees them: normalised, and shrunk where their side is 8 / 7 of what it sees."""

@@ -18,6 +18,8 @@ from modalities.codecs.semantic_tokens import SemanticTokenizer, nearest
 from modalities.contracts import Codec
 from modalities.weights.checkpoint import read_tensors
 
+CONFIG = ("codes", "tokenizer", "clusters", "layer", "whitened")
+
 
 class QuantizedLatents(nn.Module):
     """A `Codec` of ids of codes, as floats `[B, 1, h, w]`; with a tokenizer `[B, 2, h, w]`, codes and tokens.
@@ -59,8 +61,8 @@ class QuantizedLatents(nn.Module):
 
 
 def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype) -> QuantizedLatents:
-    """The codec of a description: `file`, `config` (codes; tokenizer, clusters and layer), and `codec`, that
-    of the latents.
+    """The codec of a description: `file`, `config` (codes; tokenizer, clusters, layer and whitened), and
+    `codec`, that of the latents.
 
     It always computes in float32: rounding would change ids. ValueError for keys that it does not know; CheckpointError
     when the tensors do not fit the configuration.
@@ -70,17 +72,17 @@ def load(spec: Mapping[str, Any], device: torch.device | str, dtype: torch.dtype
     if unknown or "file" not in spec or not isinstance(inner, Mapping) or "kind" not in inner:
         wrong = f"unknown {', '.join(sorted(unknown))}" if unknown else "`file` or `codec` is missing"
         raise ValueError(f"codec quantized-latents: {wrong}; it takes file, config, and of or codec")
-    strange = set(config) - {"codes", "tokenizer", "clusters", "layer"}
+    strange = set(config) - set(CONFIG)
     if strange:
-        known = "codes, tokenizer, clusters, layer"
-        raise ValueError(f"codec quantized-latents: unknown {', '.join(sorted(strange))}; known: {known}")
+        raise ValueError(f"codec quantized-latents: unknown {', '.join(sorted(strange))}; known: {', '.join(CONFIG)}")
     try:
         load_inner = cast(Callable[..., Codec], catalog.resolve("codec", str(inner["kind"])))
     except KeyError as error:
         raise ValueError(f"codec quantized-latents: {error.args[0]}") from None
     tokenizer = None
     if "tokenizer" in config:
-        tokenizer = SemanticTokenizer(config["tokenizer"], int(config["clusters"]), int(config.get("layer", 1)))
+        layer, whitened = int(config.get("layer", 1)), int(config.get("whitened", 0))
+        tokenizer = SemanticTokenizer(config["tokenizer"], int(config["clusters"]), layer, whitened)
     codec = QuantizedLatents(load_inner(inner, device, dtype), int(config["codes"]), tokenizer)
     shapes = {name: tuple(value.shape) for name, value in codec.state_dict().items()}
     tensors = read_tensors(Path(str(spec["file"])), shapes)

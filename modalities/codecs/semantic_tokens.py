@@ -36,12 +36,16 @@ class SemanticTokenizer(nn.Module):
 
     config: of the network. clusters: K. layer: the block whose features are taken, counted from the end; the paper
     takes the third. Blocks near the end know the whole picture, those near the beginning what is in a patch.
+    whitened: 0 compares features as they are, as the paper does. Otherwise the mean of each place is taken away first,
+    which a position embedding puts there, and so many principal components are scaled to unit variance (`whiten`).
     centroids: `[K, D]`, the centres of the clusters in the space of the features.
     """
 
     centroids: Tensor
+    means: Tensor
+    whitening: Tensor
 
-    def __init__(self, config: Mapping[str, Any], clusters: int, layer: int = 1) -> None:
+    def __init__(self, config: Mapping[str, Any], clusters: int, layer: int = 1, whitened: int = 0) -> None:
         super().__init__()
         self.encoder: Any = encoder_network(config)
         settings: Any = self.encoder.config
@@ -50,10 +54,50 @@ class SemanticTokenizer(nn.Module):
         self.blocks = settings.num_hidden_layers - layer + 1
         self.patch, self.width = int(settings.patch_size), int(settings.hidden_size)
         self.leading = 1 + int(settings.num_register_tokens)
-        self.register_buffer("centroids", torch.zeros(clusters, self.width))
+        if not 0 <= whitened <= self.width:
+            raise ValueError(f"whitened is {whitened}; the tokenizer's features have {self.width} components")
+        self.whitened = whitened
+        if whitened:
+            side = int(settings.image_size) // self.patch
+            self.register_buffer("means", torch.zeros(side, side, self.width))
+            self.register_buffer("whitening", torch.zeros(self.width, whitened))
+        self.register_buffer("centroids", torch.zeros(clusters, whitened or self.width))
 
     def features(self, media: Tensor) -> Tensor:
-        """Features `[B, rows, columns, D]` of media `[B, 3, H, W]` in -1..1; ValueError unless patches fit."""
+        """What centres are compared with, `[B, rows, columns, D]`, of media `[B, 3, H, W]` in -1..1.
+
+        ValueError unless patches fit, or for whitened features of another size than the trained one.
+        """
+        return self.projected(self.patch_features(media))
+
+    def projected(self, found: Tensor) -> Tensor:
+        """Patch features `[B, rows, columns, width]` as centres are compared with them."""
+        if not self.whitened:
+            return found
+        if found.shape[1:] != self.means.shape:
+            rows, columns = self.means.shape[:2]
+            raise ValueError(f"this tokenizer's features are whitened for {rows} x {columns} patches")
+        return (found - self.means) @ self.whitening
+
+    @torch.no_grad()
+    def whiten(self, found: Tensor) -> None:
+        """Set means and whitening from patch features `[N, rows, columns, width]` (PCA whitening).
+
+        ValueError when they vary in fewer directions than are to be kept.
+        """
+        if not self.whitened:
+            return
+        means = found.mean(dim=0)
+        flat = (found - means).flatten(0, 2).double()
+        values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
+        kept = values[-self.whitened :]
+        if float(kept[0]) <= 1e-9 * float(kept[-1]):
+            raise ValueError(f"features of these pictures vary in fewer than the {self.whitened} directions to keep")
+        self.means.copy_(means)
+        self.whitening.copy_(vectors[:, -self.whitened :] / kept.sqrt())
+
+    def patch_features(self, media: Tensor) -> Tensor:
+        """The network's features `[B, rows, columns, width]` of media `[B, 3, H, W]`; ValueError unless patches fit."""
         if media.ndim != 4 or media.shape[1] != 3 or any(n % self.patch for n in media.shape[2:]):
             wanted = f"[B, 3, H, W] with H and W divisible by {self.patch}"
             raise ValueError(f"the tokenizer takes {wanted}, not {list(media.shape)}")

@@ -48,7 +48,7 @@ class VQGANConfig:
     @property
     def stride(self) -> int:
         """Pixels of a code's side."""
-        return 2 ** (len(self.multipliers) - 1)
+        return 1 << (len(self.multipliers) - 1)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
@@ -213,7 +213,7 @@ class VQGANCodec:
         if media.ndim != 4 or media.shape[1] != 3 or any(n < step or n % step for n in media.shape[2:]):
             raise ValueError(f"the VQGAN takes [B, 3, H, W] with H and W divisible by {step}, not {list(media.shape)}")
         media = media.to(self.network.codebook.device, torch.float32)
-        vectors = [self.network.encoder(sample) for sample in (media * 0.5 + 0.5).split(1)]
+        vectors = [self.network.encoder(sample) for sample in torch.split(media * 0.5 + 0.5, 1)]
         codes = torch.cat([nearest(each.movedim(1, -1), self.network.codebook) for each in vectors])
         if self._read_tokenizer is None:
             return codes[:, None].float()
@@ -235,7 +235,7 @@ class VQGANCodec:
         codes = latents[:, 0].to(book.device).round().long()
         if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= len(book)):
             raise ValueError(f"code ids are {int(codes.min())} to {int(codes.max())}; there are {len(book)} codes")
-        pixels = [self.network.decoder(book[sample].movedim(-1, 1)) for sample in codes.split(1)]
+        pixels = [self.network.decoder(book[sample].movedim(-1, 1)) for sample in torch.split(codes, 1)]
         return (torch.cat(pixels) * 2 - 1).clamp(-1, 1)
 
 

@@ -15,8 +15,9 @@ class TokenizerTraining:
 
     of: the model whose codec's latents are quantised beside it. corpus, data: as for a generator; captions are not
     looked at. clusters, codes: how many centres k-means finds in the features, and in the latents. layer: the block
-    whose features those are, counted from the end (the loss is on the last). model: fields of
-    transformers' Dinov2WithRegistersConfig. head: width of the embeddings that the loss compares. views: how the two
+    whose features those are, counted from the end (the loss is on the last). whitened: how many principal components
+    of them are compared, each place's mean taken away; 0 compares them as they are. model: fields of transformers'
+    Dinov2WithRegistersConfig. head: width of the embeddings that the loss compares. views: how the two
     views of a picture differ.
     """
 
@@ -28,6 +29,7 @@ class TokenizerTraining:
     seed: int = 0
     clusters: int = 1024
     layer: int = 1
+    whitened: int = 0
     codes: int = 1024
     head: int = 256
     data: dict[str, Any] = field(default_factory=dict)

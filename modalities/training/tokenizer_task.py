@@ -60,7 +60,8 @@ class TokenizerTask:
     ) -> None:
         torch.manual_seed(training.seed)
         self.training, self.pictures, self.device = training, pictures, torch.device(device)
-        self.tokenizer = SemanticTokenizer(training.model, training.clusters, training.layer).to(device)
+        self.tokenizer = SemanticTokenizer(training.model, training.clusters, training.layer, training.whitened)
+        self.tokenizer.to(device)
         self.module = PatchLearner(self.tokenizer, training.head).to(device)
         self.inner = inner
         if compiled:
@@ -83,11 +84,10 @@ class TokenizerTask:
 
     @torch.no_grad()
     def features(self, count: int) -> Tensor:
-        """Features `[count, rows, columns, D]` of the first pictures, float32 on the CPU."""
+        """Patch features `[count, rows, columns, D]` of the first pictures, float32 on the CPU."""
         self.module.eval()
-        parts = [
-            self.tokenizer.features(_media(p).to(self.device)).cpu() for p in torch.split(self.pictures[:count], CHUNK)
-        ]
+        pictures = torch.split(self.pictures[:count], CHUNK)
+        parts = [self.tokenizer.patch_features(_media(part).to(self.device)).cpu() for part in pictures]
         self.module.train()
         return torch.cat(parts).float()
 
@@ -107,7 +107,9 @@ class TokenizerTask:
         ValueError when the pictures give fewer features or latents than there are to be centres.
         """
         training = self.training
-        features = self.features(self._wanted(training.clusters, patch=self.tokenizer.patch)).flatten(0, 2)
+        found = self.features(self._wanted(training.clusters, patch=self.tokenizer.patch)).to(self.device)
+        self.tokenizer.whiten(found)
+        features = self.tokenizer.projected(found).flatten(0, 2).cpu()
         self.tokenizer.centroids.copy_(fit_clusters(features, training.clusters, training.seed))
         count = self._wanted(training.codes, patch=self.inner.stride[0])
         latents = [
@@ -119,6 +121,8 @@ class TokenizerTask:
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(folder / "codec.safetensors", codec.state_dict(), storage="float16")
         settings: dict[str, Any] = {"codes": training.codes, "clusters": training.clusters, "layer": training.layer}
+        if training.whitened:
+            settings["whitened"] = training.whitened
         settings["tokenizer"] = dict(training.model)
         note = {"kind": "quantized-latents", "of": training.of, "config": settings, "training": self._facts(state)}
         (folder / "codec.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")

@@ -30,7 +30,7 @@ from modalities.generators.digit.config import (
 from modalities.weights.checkpoint import write_tensors
 from modalities.weights.class_list import FORMAT, read_classes
 from modalities.weights.convert_layouts import Part, Tensors
-from modalities.weights.convert_writing import Found, write_chosen
+from modalities.weights.convert_writing import Chosen, Found, write_chosen
 from modalities.weights.headers import shape_faults
 from modalities.weights.sources import BUILTIN
 
@@ -76,7 +76,7 @@ def write(parts: Parts, folder: Path) -> tuple[dict[str, Any], list[str]]:
     faults = shape_faults({name: tensor.shape for name, tensor in tensors.items()}, expected_shapes(config))
     if faults:
         raise CheckpointError(f"{parts.semantic.checkpoint.path}: the tensors of the stages do not fit; {faults}")
-    chosen = {}
+    chosen: Chosen = {}
     for name, found in (("semantic", parts.semantic), ("decoder", parts.decoder)):
         chosen |= found.chosen({f"{name}.{each}": pickled for each, pickled in found.part.tensors.items()})
     write_chosen(folder / "generator.safetensors", chosen)

@@ -79,6 +79,45 @@ def test_features_are_the_patches_in_raster_order_without_class_and_registers() 
     assert torch.equal(one_by_one, known.tokens(media))
 
 
+def test_whitened_features_are_uncorrelated_have_unit_variance_and_know_no_place() -> None:
+    torch.manual_seed(2)
+    known = SemanticTokenizer(TINY, 7, whitened=6).eval().requires_grad_(False)
+    media = torch.rand(96, 3, 32, 32) * 2 - 1
+    known.whiten(known.patch_features(media))
+    found = known.features(media)
+    assert found.shape == (96, 4, 4, 6)
+    assert found.mean(dim=0).abs().max() < 1e-4
+    flat = found.flatten(0, 2)
+    assert torch.allclose(flat.T @ flat / len(flat), torch.eye(6), atol=1e-3)
+    assert known.centroids.shape == (7, 6)
+    assert known.tokens(media).shape == (96, 4, 4)
+
+
+def test_whitening_keeps_the_largest_components() -> None:
+    known = SemanticTokenizer(TINY, 7, whitened=2).eval().requires_grad_(False)
+    found = torch.randn(64, 4, 4, 16, generator=torch.Generator().manual_seed(3)) * torch.arange(1, 17)
+    known.whiten(found)
+    assert known.whitening.abs().argmax(dim=0).tolist() == [14, 15]
+
+
+@pytest.mark.parametrize("whitened", [-1, 17])
+def test_more_components_than_features_are_refused(whitened: int) -> None:
+    with pytest.raises(ValueError, match=rf"whitened is {whitened}; the tokenizer's features have 16 components"):
+        SemanticTokenizer(TINY, 7, whitened=whitened)
+
+
+def test_features_that_do_not_vary_cannot_be_whitened() -> None:
+    known = SemanticTokenizer(TINY, 7, whitened=3)
+    with pytest.raises(ValueError, match="fewer than the 3 directions to keep"):
+        known.whiten(torch.ones(8, 4, 4, 16) * torch.randn(8, 1, 1, 1))
+
+
+def test_whitened_features_of_another_size_are_refused() -> None:
+    known = SemanticTokenizer(TINY, 7, whitened=3).eval()
+    with pytest.raises(ValueError, match="whitened for 4 x 4 patches"):
+        known.features(torch.zeros(1, 3, 64, 64))
+
+
 def test_an_earlier_block_gives_the_features_after_the_last_norm() -> None:
     known = tokenizer()
     early = SemanticTokenizer(TINY, 7, layer=2).eval()

@@ -85,7 +85,7 @@ def write(path: Path, values: dict[str, object]) -> Path:
 def tokenizer_file(folder: Path, corpora: Path) -> Path:
     values: dict[str, object] = {"train": "tokenizer", "of": "builtin/image", "corpora": str(corpora)}
     values |= {"folder": str(folder / "tokenizer"), "export": str(folder / "tokenizer" / "out"), "seed": 1}
-    values |= {"clusters": 11, "codes": 13, "head": 8, "model": TINY, "loop": LOOP}
+    values |= {"clusters": 11, "codes": 13, "head": 8, "whitened": 6, "model": TINY, "loop": LOOP}
     return write(folder / "tokenizer.yaml", {**values, "data": {"scenes": 8, "captions": 1, "free_captions": 0}})
 
 
