@@ -36,6 +36,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.catalog",
         "modalities.flow",
         "modalities.weights",
+        "modalities.generators.requests",
     ),
     "modalities.generators.flagdit": (  # Next-DiT's predecessor, built from its parts
         "modalities.contracts",
@@ -43,12 +44,15 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.flow",
         "modalities.weights",
         "modalities.generators.nextdit",
+        "modalities.generators.requests",
     ),
     "modalities.generators.digit": (
         "modalities.contracts",
         "modalities.catalog",
         "modalities.weights",
+        "modalities.generators.requests",
     ),
+    "modalities.generators.requests": ("modalities.contracts",),
     "modalities.weights.class_list": ("modalities.weights.headers",),
     "modalities.weights.configuration": (),
     "modalities.generators.mar": (
@@ -56,6 +60,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.catalog",
         "modalities.flow",
         "modalities.weights",
+        "modalities.generators.requests",
     ),
     "modalities.weights.headers": (),
     "modalities.weights.description": (

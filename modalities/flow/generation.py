@@ -27,36 +27,6 @@ Rows = Callable[[Sequence[int]], Velocity]
 RESIZE = {1: "linear", 2: "bicubic", 3: "trilinear"}
 
 
-def check_request(
-    conditioning: Conditioning,
-    negative: Conditioning | None,
-    seeds: Sequence[int],
-    options: GenerateOptions,
-    start: Tensor | None,
-    *,
-    channels: int,
-    width: int,
-) -> None:
-    """ValueError when counts, text width, strength or start latents do not fit together.
-
-    channels: of the latents. width: of the text features that the model reads.
-    """
-    count = len(seeds)
-    if len(conditioning) != count:
-        raise ValueError(f"{len(conditioning)} prompts but {count} seeds; expected one seed per prompt")
-    if negative is not None and len(negative) not in (1, count):
-        raise ValueError(f"{len(negative)} negative prompts for {count} prompts; expected one, or one for each")
-    found = conditioning.tokens.shape[-1]
-    if found != width:
-        raise ValueError(f"text features are {found} wide; this model reads {width}")
-    if not 0 < options.strength <= 1:
-        raise ValueError(f"strength is {options.strength}; expected more than 0 and at most 1")
-    if options.strength < 1 and start is None:
-        raise ValueError(f"strength {options.strength} needs latents to start from")
-    if start is not None and (start.shape[0] != count or start.shape[1] != channels):
-        raise ValueError(f"start latents have the shape {list(start.shape)}; expected [{count}, {channels}, ...]")
-
-
 def with_negative(conditioning: Conditioning, negative: Conditioning | None, guidance: Guidance) -> Conditioning:
     """The prompts, followed by as many negative prompts where guidance will act: the text that a batch needs."""
     if negative is None or guidance.scale == 1:

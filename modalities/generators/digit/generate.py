@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from modalities.contracts import Conditioning, Extrapolation, GenerateOptions, Guidance, Size
+from modalities.contracts import Conditioning, GenerateOptions, Size
 from modalities.generators.digit.config import DECODER_ROUNDS, EOS, SPECIAL, DiGITConfig
 from modalities.generators.digit.layers import Cache, TokenTransformer
 from modalities.generators.digit.model import DiGIT, read_prompt
 from modalities.generators.digit.objective import decoder_loss, masked_loss, semantic_loss
 from modalities.generators.digit.sampling import MASKED, Draws, in_rounds, invert, sources, uniforms
+from modalities.generators.requests import check_counts, check_timeless
 
 if TYPE_CHECKING:
     from modalities.weights.description import ModelDescription
@@ -175,23 +176,9 @@ class DiGITGenerator:
         options: GenerateOptions,
     ) -> None:
         """ValueError when counts do not fit together, or for an option that this family does not have."""
-        count = len(seeds)
-        if len(conditioning) != count:
-            raise ValueError(f"{len(conditioning)} prompts but {count} seeds; expected one seed per prompt")
-        if negative is not None and len(negative) not in (1, count):
-            raise ValueError(f"{len(negative)} negative prompts for {count} prompts; expected one, or one for each")
-        if options.sampler != SAMPLER:
-            raise ValueError(f"sampler `{options.sampler}` needs a velocity; this family has `{SAMPLER}` alone")
-        unknown = sorted(set(options.sampler_options) - set(OPTIONS))
-        if unknown:
-            raise ValueError(f"sampler {SAMPLER}: unknown {', '.join(unknown)}; known: {', '.join(OPTIONS)}")
-        if options.strength != 1:
-            raise ValueError(f"strength is {options.strength}; this family starts from nothing, so it should be 1")
-        if options.extrapolation != Extrapolation():
-            raise ValueError("extrapolation: the positions of this family are learned, so it has no method for others")
+        check_counts(conditioning, negative, seeds)
+        check_timeless(options, SAMPLER, OPTIONS, "a DiGIT")
         scale = options.guidance.scale
-        if options.guidance != Guidance(scale=scale):
-            raise ValueError("guidance: interval and channels are of a flow; this family has its scale alone")
         if scale != 1 and not self.config.text_width:
             raise ValueError(f"guidance is {scale}, but this model has no null condition to guide from; set it to 1")
         if scale != 1 and negative is None:

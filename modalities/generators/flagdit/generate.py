@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modalities.contracts import Conditioning, Extrapolation, GenerateOptions, Guidance, Size, Velocity
-from modalities.flow.generation import Rows, check_request, draw, guided_rows, time_grid, with_negative
+from modalities.flow.generation import Rows, draw, guided_rows, time_grid, with_negative
 from modalities.generators.flagdit.config import TIME_STEPS, FlagDiTConfig
 from modalities.generators.flagdit.model import FlagDiT
 from modalities.generators.nextdit.extrapolation import PositionsAt
 from modalities.generators.nextdit.model import TextState
+from modalities.generators.requests import check_request
 
 if TYPE_CHECKING:
     from modalities.weights.description import ModelDescription

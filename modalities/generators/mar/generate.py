@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from modalities.contracts import Conditioning, GenerateOptions, Size
-from modalities.flow.generation import check_request
 from modalities.generators.mar.config import MARConfig
 from modalities.generators.mar.loss import loss
 from modalities.generators.mar.model import MAR, Condition
 from modalities.generators.mar.sampling import Iterations, sample, still_hidden
 from modalities.generators.mar.tokens import from_tokens
+from modalities.generators.requests import check_request, check_timeless
 
 if TYPE_CHECKING:
     from modalities.weights.description import ModelDescription
@@ -93,22 +93,7 @@ class MARGenerator:
 
 def iterations(options: GenerateOptions) -> Iterations:
     """How a sample is drawn; ValueError for options that a MAR cannot follow."""
-    if options.sampler != SAMPLER:
-        raise ValueError(
-            f"sampler `{options.sampler}` follows a velocity, which a MAR does not have; expected `{SAMPLER}`"
-        )
-    unknown = sorted(set(options.sampler_options) - set(OPTIONS))
-    if unknown:
-        raise ValueError(f"sampler `{SAMPLER}` does not take {', '.join(unknown)}; it takes {', '.join(OPTIONS)}")
-    if options.strength < 1:
-        raise ValueError(f"strength is {options.strength}; a MAR has no time to start from, so expected 1")
-    if options.extrapolation.method != "none":
-        raise ValueError(
-            f"extrapolation `{options.extrapolation.method}` rescales rotary positions; those of a MAR are learned, so "
-            "expected none"
-        )
-    if options.guidance.interval != (0.0, 1.0) or options.guidance.channels is not None:
-        raise ValueError("guidance of a MAR has a scale and no interval or channels: there is no time to count in")
+    check_timeless(options, SAMPLER, OPTIONS, "a MAR")
     given = options.sampler_options
     return Iterations(
         iterations=options.steps,

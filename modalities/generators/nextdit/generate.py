@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modalities.contracts import Conditioning, GenerateOptions, Guidance, Size, Velocity
-from modalities.flow.generation import Rows, check_request, draw, guided_rows, time_grid, with_negative
+from modalities.flow.generation import Rows, draw, guided_rows, time_grid, with_negative
 from modalities.generators.nextdit.config import NextDiTConfig
 from modalities.generators.nextdit.extrapolation import PositionsAt
 from modalities.generators.nextdit.inference import velocity as fast_velocity
 from modalities.generators.nextdit.model import NextDiT, TextState
+from modalities.generators.requests import check_request
 from modalities.weights.described import nearest_length
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ def test_a_sample_follows_from_its_prompt_and_seed() -> None:
     ("change", "message"),
     [
         ({"steps": 7}, "7 iterations for 6 tokens; .* expected 1 to 6"),
-        ({"sampler": "midpoint"}, "`midpoint` follows a velocity.* expected `masked-autoregressive`"),
+        ({"sampler": "midpoint"}, "`midpoint` follows a velocity.* use `masked-autoregressive`"),
         ({"sampler_options": {"heads": 3}}, "does not take heads; it takes guidance_schedule, head_steps, temperature"),
         ({"sampler_options": {"head_steps": 1}}, "1 steps; expected 2 to 1000"),
         ({"sampler_options": {"temperature": -1}}, "temperature is -1"),
