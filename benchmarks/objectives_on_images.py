@@ -3,14 +3,13 @@
     python benchmarks/objectives_on_images.py [--budget 600] [--objectives rectified-flow lcss ...]
 
 Each objective goes through `parhelion train` on `workflows/train/image_tiny.yaml`, for as many steps as the budget of
-network evaluations gives. The part `generators` of the dated score-matching result is written anew, with
+network evaluations gives. The part `generators` of the score-matching results is written anew, with
 docs/score_matching.md and docs/pictures/objectives.png.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import shutil
 import time
@@ -19,7 +18,8 @@ from typing import Any, cast
 
 import torch
 import yaml
-from builtin_image import CORPORA, RESULTS, ROOT, machine
+from builtin_image import CORPORA, ROOT
+from dated_parts import write_part
 from image_samplers import sliced, tokens
 from score_matching_page import write_page
 from torch import Tensor
@@ -116,16 +116,9 @@ def main() -> None:
     part = {"rows": rows, "budget": given.budget, "batch": values["loop"]["batch"], "scenes": values["data"]["scenes"]}
     first = load_generator(describe(str(FOLDER / given.objectives[0] / "export")), "cpu", torch.float32)
     count = sum(parameter.numel() for parameter in cast(NextDiTGenerator, first).model.parameters())
-    part |= {"drawn": HELD, "parameters": count, "machine": machine()}
-    write(RESULTS / f"score_matching-{datetime.date.today().isoformat()}.json", part)
-
-
-def write(path: Path, part: dict[str, Any]) -> None:
-    """Put the part into the dated result, and write the page."""
-    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
-    result = {"date": path.stem[-10:], "parts": {**result["parts"], "generators": part}}
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    write_page(result, ROOT / "docs", path)
+    part |= {"drawn": HELD, "parameters": count}
+    path = write_part("score_matching", "generators", part)
+    write_page(json.loads(path.read_text(encoding="utf-8")), ROOT / "docs", path)
 
 
 if __name__ == "__main__":

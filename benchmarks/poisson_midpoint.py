@@ -12,16 +12,15 @@ file; `--parts` without names only writes the page again.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gaussian_mixture as mixture
 import torch
-from builtin_image import RESULTS, machine
+from builtin_image import ROOT
+from dated_parts import newest, write_part
 from image_samplers import image_quality
 from langevin_mixture import langevin, levels
 from learned_mixture import learned
@@ -32,6 +31,7 @@ from torch import Tensor
 from modalities.flow import samplers, schedules
 from modalities.flow.poisson_midpoint import poisson_midpoint
 
+NAME = "poisson_midpoint"
 Keep = Callable[[dict[str, Any]], None]
 """Takes what a part has found so far."""
 
@@ -124,13 +124,6 @@ PARTS: dict[str, Callable[[argparse.Namespace, Keep], None]] = {
 }
 
 
-def write_part(path: Path, name: str, found: dict[str, Any]) -> None:
-    """Put one part into the dated result, which other parts may be writing at the same time."""
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    result = {"date": path.stem[-10:], "parts": {**result.get("parts", {}), name: found}}
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=200_000, help="of the mixture")
@@ -140,17 +133,18 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=sorted(PARTS), default=list(PARTS))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    path = RESULTS / f"poisson_midpoint-{datetime.date.today().isoformat()}.json"
     arguments = {key: getattr(given, key) for key in ("samples", "seeds", "prompts", "sets")}
     for name in given.parts:
         began = time.process_time()
 
         def keep(found: dict[str, Any], name: str = name, began: float = began) -> None:
-            spent = {"cpu_seconds": round(time.process_time() - began), "machine": machine()}
-            write_part(path, name, {"arguments": arguments, **found, **spent})
+            spent = {"cpu_seconds": round(time.process_time() - began)}
+            write_part(NAME, name, {"arguments": arguments, **found, **spent})
 
         PARTS[name](given, keep)
-    write_page(json.loads(path.read_text(encoding="utf-8")), path.parents[2] / "docs", path)
+    path = newest(NAME)
+    if path is not None:
+        write_page(json.loads(path.read_text(encoding="utf-8")), ROOT / "docs", path)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curves import Panel, draw
+from dated_parts import dates
 
 OURS, BASE, EULER_MARUYAMA = "Poisson midpoint", "its exact small step (DDPM)", "Euler-Maruyama"
 SECOND_ORDER = ("midpoint, probability flow", "DPM-Solver++(2M)")
@@ -61,7 +62,7 @@ def _head(result: dict[str, Any], source: Path) -> str:
     machine = next(iter(result["parts"].values()))["machine"]
     return f"""# Samplers, measured
 
-Made by `python benchmarks/poisson_midpoint.py` on {result["date"]} ({machine["processor"]}, one thread, torch
+Made by `python benchmarks/poisson_midpoint.py` on {dates(result["parts"])} ({machine["processor"]}, one thread, torch
 {machine["torch"]}); all numbers are in `benchmarks/results/{source.name}`. The methods are derived in
 [maths.md](maths.md), section 3.
 

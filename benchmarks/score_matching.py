@@ -11,19 +11,18 @@ on all of them. Writes a dated result and, from it, docs/score_matching.md with 
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gaussian_mixture as ring
 import torch
-from builtin_image import CORPORA, RESULTS, machine
+from builtin_image import CORPORA, ROOT
+from dated_parts import newest, write_part
 from score_matching_page import write_page
 from torch import Tensor, nn
 
@@ -31,6 +30,8 @@ from modalities.training.corpora import packages
 from modalities.training.corpora.compose import compose, draw_scene, to_media
 from modalities.training.corpora.sprites import load_sprites
 from modalities.training.score_matching import Noising, Process, ScoreMatching, variance_exploding
+
+NAME = "score_matching"
 
 Loss = Callable[..., Tensor]
 LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -251,17 +252,16 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=sorted(PARTS), default=list(PARTS))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    path = RESULTS / f"score_matching-{datetime.date.today().isoformat()}.json"
     for name in given.parts:
         part, share = PARTS[name]
         began = time.process_time()
         found = part(max(1, round(given.steps * share)))
-        found |= {"cpu_seconds": round(time.process_time() - began), "machine": machine()}
+        found |= {"cpu_seconds": round(time.process_time() - began)}
         print(name, json.dumps(found["rows"], indent=1), flush=True)
-        result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
-        result["parts"][name] = found
-        path.write_text(json.dumps({"date": path.stem[-10:], **result}, indent=1) + "\n", encoding="utf-8")
-    write_page(json.loads(path.read_text(encoding="utf-8")), Path(path).parents[2] / "docs", path)
+        write_part(NAME, name, found)
+    path = newest(NAME)
+    if path is not None:
+        write_page(json.loads(path.read_text(encoding="utf-8")), ROOT / "docs", path)
 
 
 if __name__ == "__main__":

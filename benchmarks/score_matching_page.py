@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curves import Panel, draw
+from dated_parts import dates
 
 Rows = Mapping[str, Mapping[str, float]]
 DENOISING, OURS, PLAIN = "denoising", "LCSS", "LCSS, plain"
@@ -49,7 +50,7 @@ def _head(result: dict[str, Any], source: Path) -> str:
     machine = next(iter(result["parts"].values()))["machine"]
     return f"""# Score matching, measured
 
-Made by `python benchmarks/score_matching.py` on {result["date"]} ({machine["processor"]}, one thread, torch
+Made by `python benchmarks/score_matching.py` on {dates(result["parts"])} ({machine["processor"]}, one thread, torch
 {machine["torch"]}); all numbers are in `benchmarks/results/{source.name}`. The losses are those of
 `modalities/training/score_matching.py`; which names a training file takes is said in
 [training.md](training.md#objectives).
