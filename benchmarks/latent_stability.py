@@ -120,6 +120,33 @@ def blocks(tokenizer: SemanticTokenizer, pictures: Tensor) -> dict[int, Tokenize
     return found
 
 
+def unwhitened(tokenizer: SemanticTokenizer, pictures: Tensor) -> Tokenize:
+    """The same features compared as they are; clusters are found in `pictures`."""
+    samples = by_parts(tokenizer.patch_features, pictures).flatten(0, 2)
+    centres = fit_clusters(samples, len(tokenizer.centroids), FIT_SEED)
+    return lambda media: nearest(tokenizer.patch_features(media), centres)
+
+
+def explained(tokenize: Tokenize, codec: QuantizedLatents, cell: int, pictures: Tensor, held: Tensor) -> float:
+    """Part of the variance of a patch's latents on held-out pictures that its token explains: R^2 of the mean by token.
+
+    Only patches that show more than background count; means by token are those of `pictures`.
+    """
+
+    def pairs(media: Tensor) -> tuple[Tensor, Tensor]:
+        latents = by_parts(lambda part: F.pixel_unshuffle(codec.inner[0].encode(part), cell).movedim(1, -1), media)
+        shown = objects(media, cell * codec.stride[0])
+        return by_parts(tokenize, media)[shown], latents[shown]
+
+    known, latents = pairs(pictures)
+    asked, wanted = pairs(held)
+    counts = torch.bincount(known, minlength=int(asked.max()) + 1)
+    sums = torch.zeros(len(counts), latents.shape[1]).index_add_(0, known, latents)
+    means = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], latents.mean(dim=0))
+    rest = (wanted - means[asked]).square().sum() / (wanted - latents.mean(dim=0)).square().sum()
+    return round(1 - float(rest), 4)
+
+
 def fidelity(codec: QuantizedLatents, media: Tensor) -> dict[str, float]:
     """Peak signal to noise in decibels between media and what comes back of their latents, and of their codes."""
     ways = {
@@ -170,6 +197,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         asked = concepts_of(held, arguments.pictures)
         return recognised(known_tokens, concepts_of(fit, known), tokens, asked, clusters)
 
+    cell = tokenizer.patch // codec.stride[0]
+    said = ways | ({"discriminative, not whitened": unwhitened(tokenizer, pictures)} if tokenizer.whitened else {})
     rows: dict[str, dict[str, Any]] = {}
     for name, tokenize in ways.items():
         before = by_parts(tokenize, clean)
@@ -192,6 +221,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "tokenizations": rows,
         "blocks": {number: told(tokenize) for number, tokenize in blocks(tokenizer, pictures).items()},
         "block": tokenizer.blocks,
+        "explained": {name: explained(way, codec, cell, pictures, clean) for name, way in said.items()},
         "whitened": tokenizer.whitened,
         "psnr": fidelity(codec, clean),
     }

@@ -119,6 +119,14 @@ def _end(result: dict[str, Any]) -> str:
         "| --- | " + " | ".join("---:" for _ in blocks) + " |",
     ]
     lines.append("| concept right | " + " | ".join(f"{part:.1%}" for part in blocks.values()) + " |")
+    said = result["explained"]
+    lines += [
+        "",
+        "Part of the variance of a patch's latents that its token explains, where there is an object (R^2):",
+        "",
+    ]
+    lines += ["| | " + " | ".join(said) + " |", "| --- | " + " | ".join("---:" for _ in said) + " |"]
+    lines.append("| explained | " + " | ".join(f"{part:.1%}" for part in said.values()) + " |")
     psnr = result["psnr"]
     lines += [
         "",

@@ -22,7 +22,7 @@ from modalities.training.flow_family import objective_of
 from modalities.training.following import PromptFollowing, checked_judged
 from modalities.training.generator_task import GeneratorTask, describe_training
 from modalities.training.loop import LoopState, Task, Trainer
-from modalities.training.model_folder import take_over, write_concepts, write_model
+from modalities.training.model_folder import take_over, training_of, write_concepts, write_model
 from modalities.training.pool import Pool, PoolSource, corpus_of, read_or_make_pool, text_encoder
 from modalities.training.ranks import Ranks, check_cut
 from modalities.training.settings import CodecTraining, GeneratorTraining, Training, read_training
@@ -157,7 +157,9 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
     )
     facts: dict[str, Any] = {"corpus": training.corpus, "data": dict(source.data), "text_encoder": encoder.fingerprint}
     if training.start_from is not None:
-        facts["start_from"] = {"model": training.start_from, "tensors": take_over(task.module, training.start_from)}
+        tensors = take_over(task.module, training.start_from)
+        facts["start_from"] = {"model": training.start_from, "tensors": tensors}
+        facts["start_from"]["training"] = training_of(training.start_from)
     return task
 
 

@@ -69,6 +69,16 @@ def take_over(module: nn.Module, source: str) -> int:
     return len(alike)
 
 
+def training_of(source: str) -> dict[str, Any]:
+    """What the `model.json` of a model says of its training; empty when it says nothing or there is none."""
+    folder = describe(source).folder
+    path = None if folder is None else Path(folder) / "model.json"
+    if path is None or not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8")).get("training", {})
+    return dict(found)
+
+
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     aside = path.with_name(path.name + ".part")
     aside.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

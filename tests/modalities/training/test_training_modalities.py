@@ -127,7 +127,8 @@ def test_a_training_may_start_from_another_model(tmp_path: Path) -> None:
     old, new = weights(first), weights(second)
     assert all(torch.allclose(value, new[name], atol=1e-6) for name, value in old.items())
     note = json.loads((second / "model" / "model.json").read_text())["training"]
-    assert note["start_from"] == {"model": str(first / "model"), "tensors": len(old)}
+    before = json.loads((first / "model" / "model.json").read_text(encoding="utf-8"))["training"]
+    assert note["start_from"] == {"model": str(first / "model"), "tensors": len(old), "training": before}
     with pytest.raises(CheckpointError, match="no tensor of builtin/image"):
         take_over(torch.nn.Linear(2, 2), "builtin/image")
 
