@@ -11,8 +11,8 @@ COLOURS = ("#c33c3c", "#3b6fb5", "#5aa9a3", "#8a63b8")
 READING = (
     "Three things to read the numbers with. Changes of place, light and sharpness are what the tokenizer was trained",
     "to overlook (`workflows/train/digit_tokenizer.yaml`); noise it has never seen, nor has the autoencoder. Its",
-    "features also hold the place of a patch and the colour of the background, which noise leaves alone; a part of the",
-    "stability is theirs. And stable is not the same as telling: see the row on concepts above.",
+    "features also hold the colour of the background and, unless whitened, the place of a patch, which noise leaves",
+    "alone; a part of the stability is theirs. And stable is not the same as telling: see the row on concepts above.",
 )
 
 
