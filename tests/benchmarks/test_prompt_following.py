@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from prompt_following import luck, missed, outcomes, read_prompts, summary
+from prompt_following import held_captions, luck, missed, outcomes, read_prompts, summary
 
 from modalities.training.corpora.captions import caption, free_caption
 from modalities.training.corpora.compose import Scene, compose, draw_scene
@@ -119,6 +120,16 @@ def test_no_prompt_is_drawn_as_a_training_caption():
         make(draw_scene(23, i, len(CONCEPTS)), names, 23, i, 0) for i in range(8000) for make in (caption, free_caption)
     ]
     assert not {bare(text) for text in worded} & {bare(prompt.text) for prompt in PROMPTS}
+
+
+@pytest.mark.skipif(not CORPORA.is_dir(), reason="the corpora are not fetched")
+def test_held_captions_are_none_of_the_benchmark_and_miss_no_background():
+    held = held_captions(40, CORPORA)
+    assert held == held_captions(40, CORPORA)
+    assert not {bare(prompt.text) for prompt in held} & {bare(prompt.text) for prompt in PROMPTS}
+    overall = summary(outcomes(held, Nearest(*(torch.zeros(40, dtype=torch.long) for _ in fields(Nearest)))))
+    wanted = {"concept": 0.0, "language": 0.0, "background": 1.0}
+    assert missed({"overall": overall, "languages": {}, "thresholds": wanted}) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
