@@ -14,17 +14,16 @@ Twice the frames: does the object keep its speed or its place, does it stay the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from builtin_image import ImageModel, seed_of
+from builtin_image import ImageModel
 from moving_sprite import DIRECTIONS, MovingSprites, Seen, foreground, reduced
+from other_sizes import latents_of, ways
 from torch import Tensor
 from torch.nn import functional as F
 
-from modalities import catalog
-from modalities.contracts import Extrapolation, GenerateOptions
+from modalities.contracts import GenerateOptions
 
 if TYPE_CHECKING:
     from video_following import Prompt
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 EACH = 2
 """Prompts of each direction whose native clip is right, made longer and larger."""
-PLACING, STRENGTHS = "position-interpolation", (0.5, 0.7)
-"""The method and the strengths that a stretched native clip is re-noised with."""
 LEAST_OBJECT = 0.01
 """Separate objects below this share of the picture are not counted."""
 
@@ -61,15 +58,6 @@ def extrapolations(
     return results, pictures
 
 
-def ways(options: GenerateOptions) -> dict[str, GenerateOptions]:
-    """Every way to another size by its name: each method from noise, and from the native clip, stretched."""
-    found = {method: replace(options, extrapolation=Extrapolation(method=method)) for method in catalog.EXTRAPOLATIONS}
-    for strength in STRENGTHS:
-        settings = replace(options, extrapolation=Extrapolation(method=PLACING), strength=strength)
-        found[f"{PLACING}, strength {strength}"] = settings
-    return found
-
-
 def chosen_prompts(
     model: ImageModel, sprites: MovingSprites, prompts: Sequence[Prompt], options: GenerateOptions
 ) -> list[Prompt]:
@@ -82,26 +70,6 @@ def chosen_prompts(
         if seen.direction[i] == prompt.direction and seen.concept[i] == prompt.concept
     ]
     return [prompt for name in DIRECTIONS for prompt in [p for p in right if p.direction == name][:EACH]]
-
-
-def latents_of(
-    model: ImageModel,
-    prompts: Sequence[Prompt],
-    size: tuple[int, ...],
-    options: GenerateOptions,
-    native: Tensor | None = None,
-) -> Tensor:
-    """Latents of prompts at a size; a prompt has the same seed in every size and method.
-
-    native: latents at the native size, which a strength below 1 starts from: decoded, stretched to the size, encoded.
-    """
-    texts, seeds = model.encode([prompt.text for prompt in prompts]), [seed_of(prompt.id) for prompt in prompts]
-    start = None
-    if options.strength < 1 and native is not None:
-        stretched = F.interpolate(model.decode(native) * 2 - 1, size=size, mode="trilinear", align_corners=False)
-        with torch.inference_mode():
-            start = model.codec.encode(stretched)
-    return model.generate(texts, seeds, size, options, start, batch=4)
 
 
 def measures(clips: Tensor, sprites: MovingSprites, prompts: Sequence[Prompt]) -> dict[str, float]:

@@ -29,7 +29,7 @@ from modalities.training.corpora.furniture import (
     surface_colours,
 )
 from modalities.training.corpora.packages import FURNITURE, fetch
-from modalities.training.corpora.shapes import PALETTE, SMALL, Shapes, painted_solid, repainted
+from modalities.training.corpora.shapes import PALETTE, SMALL, Shape, Shapes, painted_solid, repainted
 
 VIEWS, SIDE = 8, 64
 FINER = 2
@@ -49,27 +49,26 @@ class TurntableViews:
 
     def __init__(self, shapes: Shapes, furniture: NDArray[np.uint8], seed: int) -> None:
         """furniture: `[models, *Pictures]` as bytes, row for row the models of `shapes`."""
-        self._shapes, self._furniture, self._seed = shapes, furniture, seed
+        self.shapes, self._furniture, self._seed = shapes, furniture, seed
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self.shapes)
 
     def media(self, first: int, last: int) -> Tensor:
         """Views `[n, 3, 8, 64, 64]` of the samples first..last-1."""
-        views = np.stack([self._views(i) for i in range(first, last)])
-        return torch.from_numpy(np.ascontiguousarray(views.transpose(0, 4, 1, 2, 3)))
+        shown = [self.views(self.shapes.draw(i), np.random.default_rng((self._seed, i, 1))) for i in range(first, last)]
+        return torch.from_numpy(np.ascontiguousarray(np.stack(shown).transpose(0, 4, 1, 2, 3)))
 
     def captions(self, index: int) -> Sequence[str]:
         """The captions of the object."""
-        return self._shapes.captions(index)
+        return self.shapes.captions(index)
 
     def concepts(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """Noun -> language -> its names."""
-        return self._shapes.concepts()
+        return self.shapes.concepts()
 
-    def _views(self, index: int) -> Pictures:
-        shape = self._shapes.draw(index)
-        rng = np.random.default_rng((self._seed, index, 1))
+    def views(self, shape: Shape, rng: np.random.Generator) -> Pictures:
+        """An object from all around, `[8, 64, 64, 3]` in -1..1; a solid's proportions are drawn."""
         if shape.model is None:
             triangles, colours = painted_solid(shape, rng)
             size = SMALL if shape.form == "small" else 1.0
