@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from modalities.contracts import Codec, Conditioning, GenerateOptions, Generator, Size, TextEncoder
+from modalities.generators.options import generate_options
 from modalities.weights.description import ModelDescription, describe
 from modalities.weights.loading import load_codec, load_generator, load_text_encoder
-from orchestrator.stages.generate import generate_options
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -52,6 +52,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modalities.weights",
         "modalities.generators.requests",
     ),
+    "modalities.generators.options": ("modalities.contracts",),
     "modalities.generators.requests": ("modalities.contracts",),
     "modalities.weights.class_list": ("modalities.weights.headers",),
     "modalities.weights.configuration": (),

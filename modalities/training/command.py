@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from modalities.catalog import samplers_of
 from modalities.codecs.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
-from modalities.contracts import Codec
+from modalities.contracts import Codec, GenerateOptions
+from modalities.generators.options import generate_options
 from modalities.training.codec_source import codec_source
 from modalities.training.codec_task import HELD_SEED_SHIFT, CodecTask, composed_pictures
 from modalities.training.corpora.packages import fetch
@@ -30,7 +33,7 @@ from modalities.training.sheets import decoded, previews
 from modalities.training.tokenizer_settings import TokenizerTraining
 from modalities.training.tokenizer_task import TokenizerTask, corpus_pictures
 from modalities.weights.described import codec_lead
-from modalities.weights.description import describe
+from modalities.weights.description import describe, modality_defaults
 from modalities.weights.loading import load_codec
 
 MACHINE = ("device", "threads", "compile", "resume")
@@ -144,6 +147,8 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
     task = GeneratorTask(
         family=family,
         pool=pool,
+        size=shape[1:],
+        options=sheet_options(training),
         preview=partial(previews, codec=decoder, axes=modality.axes),
         probe=Probe(conditioning=encoder.encode(training.probe or ["🍎"]), negative=encoder.encode([""])),
         export_with=export,
@@ -155,12 +160,34 @@ def generator_task(training: GeneratorTraining, device: torch.device, compiled: 
         columns=1 if len(modality.axes) == 3 else 4 if modality.axes == ("sample",) else 12,
         following=_following(training, source, decoder),
     )
+    _try_options(task)
     facts: dict[str, Any] = {"corpus": training.corpus, "data": dict(source.data), "text_encoder": encoder.fingerprint}
     if training.start_from is not None:
         tensors = take_over(task.module, training.start_from)
         facts["start_from"] = {"model": training.start_from, "tensors": tensors}
         facts["start_from"]["training"] = training_of(training.start_from)
     return task
+
+
+def sheet_options(training: GeneratorTraining) -> GenerateOptions:
+    """How a workflow would sample the finished model that says no more than the training file does."""
+    known = samplers_of(training.family)
+    own = {} if GenerateOptions().sampler in known else {"sampler": next(iter(known))}
+    options = generate_options(modality_defaults(training.modality) | own | training.defaults)
+    if options.sampler not in known:
+        near = difflib.get_close_matches(options.sampler, known, 1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        raise ValueError(f"defaults: unknown sampler `{options.sampler}`; {hint}known: {', '.join(known)}")
+    return options
+
+
+def _try_options(task: GeneratorTask) -> None:
+    """Sample one prompt of the probe, so that `defaults` no generator takes are refused now and not after hours."""
+    one = Probe(conditioning=task.probe.conditioning.rows(slice(0, 1)), negative=task.probe.negative)
+    try:
+        task.sample(one)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"defaults: a sample cannot be made so: {error.args[0]}") from error
 
 
 def _pool(training: GeneratorTraining) -> tuple[Pool, PoolSource]:

@@ -12,19 +12,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modalities.codecs.quantized_latents import QuantizedLatents
 from modalities.contracts import Conditioning
-from modalities.generators.digit.config import DECODER_ROUNDS, DiGITConfig
-from modalities.generators.digit.generate import DECODER_TOP_P, DiGITGenerator
+from modalities.generators.digit.config import DiGITConfig
+from modalities.generators.digit.generate import DiGITGenerator
 from modalities.generators.digit.model import DiGIT, read_prompt
 from modalities.generators.digit.objective import SMOOTHING, decoder_loss, random_mask, semantic_loss, unmasking_loss
-from modalities.generators.digit.sampling import Draws, sources
 from modalities.training.codec_source import codec_source
 from modalities.training.digit_start import start_from_codec
-from modalities.training.family import Probe
 from modalities.training.settings import GeneratorTraining, build
 
 STAGES = ("both", "semantic", "decoder")
-SHEET_GUIDANCE = 3.0
-SHEET_DRAWS = Draws(top_p=0.9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,18 +109,6 @@ class DiGITFamily:
         if self.network.config.decoder_order == "masked":
             return unmasking_loss(self.network, codes, tokens, mask, self.options.smoothing)
         return decoder_loss(self.network, codes, tokens, self.options.smoothing)
-
-    def sample(self, probe: Probe) -> Tensor:
-        """Codes `[N, 1, h, w]` of the probe's prompts."""
-        config = self.network.config
-        self.network.eval()
-        generators = sources([probe.seed + i for i in range(len(probe.conditioning))])
-        scale = SHEET_GUIDANCE if config.text_width else 1.0
-        tokens = self.generator.semantic_tokens(probe.conditioning, probe.negative, generators, SHEET_DRAWS, scale)
-        rounds = DECODER_ROUNDS if config.decoder_order == "masked" else 0
-        codes = self.generator.codes(tokens, generators, rounds, Draws(top_p=DECODER_TOP_P))
-        self.network.train()
-        return codes.view(-1, 1, *config.code_grid).float()
 
 
 def load(

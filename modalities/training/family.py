@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from modalities.catalog import GENERATORS, outside_entries
-from modalities.contracts import Conditioning
+from modalities.contracts import Conditioning, Generator
 from modalities.training.settings import GeneratorTraining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Prompts that are drawn into sample sheets: their conditionings, that of the empty prompt, and a seed."""
+    """Prompts to be sampled: their conditionings, that of the empty prompt, and the seed of the first of them."""
 
     conditioning: Conditioning
     negative: Conditioning
@@ -31,7 +31,7 @@ class Probe:
 
 
 class TrainedFamily(Protocol):
-    """A generator as training sees it: its network, the loss of a batch, and samples of the probe."""
+    """A generator as training sees it: its network, the loss of a batch, and what makes samples."""
 
     @property
     def module(self) -> nn.Module:
@@ -56,8 +56,9 @@ class TrainedFamily(Protocol):
         """
         ...
 
-    def sample(self, probe: Probe) -> Tensor:
-        """Latents `[N, C, *axes]` of the probe's prompts, of the trained size."""
+    @property
+    def generator(self) -> Generator:
+        """The network as it is now, for sample sheets and measures; its sizes are in latent cells."""
         ...
 
 

@@ -12,16 +12,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from modalities import catalog
 from modalities.contracts import Conditioning
 from modalities.generators.nextdit.config import NextDiTConfig, token_grid
+from modalities.generators.nextdit.generate import NextDiTGenerator
 from modalities.generators.nextdit.model import NextDiT
-from modalities.training.family import Probe
 from modalities.training.objectives import COUPLINGS, TIMES
 from modalities.training.settings import GeneratorTraining
 
 Objective = Callable[..., Tensor]
 """See `modalities.training.objectives`; one with `directions` takes more standard normal numbers by that name."""
 OWN_OBJECTIVE = "rectified-flow"
-SHEET_STEPS = 16
-SHEET_GUIDANCE = 4.0
 
 
 class FlowFamily:
@@ -92,24 +90,10 @@ class FlowFamily:
         with sdpa_kernel(SDPBackend.MATH):
             return self.objective(predict, latents, times, noise, **more)
 
-    def sample(self, probe: Probe) -> Tensor:
-        """Latents of the probe's prompts: midpoint steps on a uniform grid with classifier-free guidance."""
-        count = len(probe.conditioning)
-        source = torch.Generator().manual_seed(probe.seed)
-        x = torch.randn((count, self.network.config.in_channels, *self.axes), generator=source).to(self.device)
-        both = Conditioning.stack([probe.conditioning, *[probe.negative] * count]).to(self.device)
-        text = self.network.prepare(both.tokens, both.mask)
-
-        def velocity(x: Tensor, t: float) -> Tensor:
-            times = torch.full((2 * count,), t, device=x.device)
-            found: Tensor = self.network(torch.cat([x, x]), times, text, self.positions)
-            wanted, without = found.chunk(2)
-            return without + SHEET_GUIDANCE * (wanted - without)
-
-        for i in range(SHEET_STEPS):
-            t, dt = i / SHEET_STEPS, 1 / SHEET_STEPS
-            x = x + dt * velocity(x + dt / 2 * velocity(x, t), t + dt / 2)
-        return x
+    @property
+    def generator(self) -> NextDiTGenerator:
+        """The network as it is now."""
+        return NextDiTGenerator(self.network, [1] * len(self.axes))
 
 
 def load(

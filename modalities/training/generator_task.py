@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modalities.contracts import GenerateOptions, Size
 from modalities.training.family import Probe, TrainedFamily
 from modalities.training.following import PromptFollowing
 from modalities.training.loop import LoopState
@@ -22,14 +23,18 @@ from modalities.training.sheets import save_sheet
 class GeneratorTask:
     """A family's loss over (latents, captions) pairs, for latents with any axes.
 
-    preview: latents to pictures `[N, 3, H, W]`. columns: pictures side by side on a sheet. drop: part of the captions
-    replaced by the empty prompt, which gives guidance its unconditional half. text_tokens: length that conditionings
-    are padded or cut to, so that shapes never change. points: of a cloud, so many points are drawn for each step; 0 for
-    all. export_with: writes the finished model folder. following: how prompt-following is measured.
+    size: of a sample, in latent cells. options: how workflows sample the model unless they say otherwise; sheets and
+    measures are made so too. preview: latents to pictures `[N, 3, H, W]`. columns: pictures side by side on a sheet.
+    drop: part of the captions replaced by the empty prompt, which gives guidance its unconditional half. text_tokens:
+    length that conditionings are padded or cut to, so that shapes never change. points: of a cloud, so many points are
+    drawn for each step; 0 for all. export_with: writes the finished model folder. following: how prompt-following is
+    measured.
     """
 
     family: TrainedFamily
     pool: Pool
+    size: Size
+    options: GenerateOptions
     preview: Callable[[Tensor], Tensor]
     probe: Probe
     export_with: Callable[[Path, nn.Module, LoopState], None]
@@ -74,9 +79,16 @@ class GeneratorTask:
 
     def sample(self, probe: Probe | None = None) -> Tensor:
         """Latents of the probe's prompts, or of another's."""
-        # Sampling has other shapes than training, and compiling for them would take longer than the sampling.
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            return self.family.sample(probe or self.probe)
+        probe = probe or self.probe
+        seeds = range(probe.seed, probe.seed + len(probe.conditioning))
+        self.module.eval()
+        try:
+            # Sampling has other shapes than training, and compiling for them would take longer than the sampling.
+            with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+                generator = self.family.generator
+                return generator.generate(probe.conditioning, probe.negative, self.size, seeds, self.options)
+        finally:
+            self.module.train()
 
     def measure(self) -> float:
         """The share of the judge's prompts that the network follows now."""

@@ -11,17 +11,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modalities.contracts import Conditioning
 from modalities.generators.mar.config import MARConfig
+from modalities.generators.mar.generate import MARGenerator
 from modalities.generators.mar.loss import loss, sketch_loss
 from modalities.generators.mar.model import MAR
-from modalities.generators.mar.sampling import Iterations, sample
-from modalities.generators.mar.tokens import from_tokens
-from modalities.training.family import Probe
 from modalities.training.settings import GeneratorTraining
 
 PARTS = ("all", "sketch")
-SHEET_ITERATIONS = 16
-SHEET_HEAD_STEPS = 25
-SHEET_GUIDANCE = 3.0
 
 
 class MARFamily:
@@ -71,22 +66,10 @@ class MARFamily:
         with sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext():
             return loss(self.network, latents.to(self.device), conditioning.to(self.device), source, rows)
 
-    def sample(self, probe: Probe) -> Tensor:
-        """Latents of the probe's prompts, guided."""
-        config = self.network.config
-        wanted, without = probe.conditioning.to(self.device), probe.negative.to(self.device)
-        told = self.network.condition(wanted.tokens, wanted.mask)
-        negative = self.network.condition(without.tokens, without.mask)
-        sources = [torch.Generator().manual_seed(probe.seed + i) for i in range(len(told))]
-        how = Iterations(
-            iterations=min(SHEET_ITERATIONS, config.tokens), guidance=SHEET_GUIDANCE, head_steps=SHEET_HEAD_STEPS
-        )
-        self.network.eval()
-        try:
-            tokens = sample(self.network, told, negative, sources, how)
-        finally:
-            self.network.train()
-        return from_tokens(tokens, config.trained_tokens, config.patch).clone()
+    @property
+    def generator(self) -> MARGenerator:
+        """The network as it is now."""
+        return MARGenerator(self.network, (1, 1))
 
 
 def load(

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from modalities.contracts import Codec, Size
 from modalities.flow.generation import resize
+from modalities.generators.options import generate_options
 from orchestrator.item import Item
 from orchestrator.stages.base import Outcome, Stage
-from orchestrator.stages.generate import generate_options, stacked, with_latents
+from orchestrator.stages.generate import stacked, with_latents
 
 
 class Extrapolate(Stage):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from modalities.contracts import Conditioning, Extrapolation, GenerateOptions, Guidance
+from modalities.contracts import Conditioning
+from modalities.generators.options import generate_options
 from orchestrator.errors import StageError
 from orchestrator.item import Item
 from orchestrator.stages.base import Outcome, Stage
@@ -43,31 +43,6 @@ class Generate(Stage):
         return with_latents(items, latents)
 
 
-def generate_options(options: Mapping[str, Any]) -> GenerateOptions:
-    """GenerateOptions from the plain values of a workflow, or from a model's defaults, which have its field names.
-
-    What is left out takes the default of GenerateOptions.
-    """
-    default = GenerateOptions()
-    options = {name: value for name, value in options.items() if value is not None}
-    sampler, sampler_options = _named(options.get("sampler", default.sampler), "name")
-    schedule, schedule_options = _named(options.get("schedule", default.schedule), "name")
-    scale, guidance_options = _named(options.get("guidance", default.guidance.scale), "scale")
-    if "interval" in guidance_options:
-        first, last = guidance_options["interval"]
-        guidance_options["interval"] = (float(first), float(last))
-    return GenerateOptions(
-        sampler=str(sampler),
-        sampler_options={**options.get("sampler_options", {}), **sampler_options},
-        steps=int(options.get("steps", default.steps)),
-        schedule=str(schedule),
-        schedule_options={**options.get("schedule_options", {}), **schedule_options},
-        guidance=Guidance(scale=float(scale), **guidance_options),
-        extrapolation=_extrapolation(options),
-        strength=float(options.get("strength", default.strength)),
-    )
-
-
 def stacked(items: Sequence[Item], kind: str) -> Conditioning:
     """The conditioning of all items as one batch, padded to the longest."""
     return Conditioning.stack([item.values[kind] for item in items])
@@ -85,22 +60,3 @@ def with_latents(items: Sequence[Item], latents: Tensor) -> list[Outcome]:
             reason = f"{broken} of {row.numel()} latent values are not finite numbers; try more steps or less guidance"
             outcomes.append(StageError(item.sample.step, item.sample.id, reason))
     return outcomes
-
-
-def _named(value: Any, key: str) -> tuple[Any, dict[str, Any]]:
-    """A value that is plain, or a mapping that holds it under `key`; and the mapping's other entries that are set."""
-    if isinstance(value, Mapping):
-        rest = {name: entry for name, entry in value.items() if name != key and entry is not None}
-        return value[key], rest
-    return value, {}
-
-
-def _extrapolation(options: Mapping[str, Any]) -> Extrapolation:
-    default = Extrapolation()
-    return Extrapolation(
-        method=str(options.get("method", default.method)),
-        watershed=float(options.get("watershed", default.watershed)),
-        proportional_attention=bool(options.get("proportional_attention", default.proportional_attention)),
-        context_drop=float(options.get("context_drop", default.context_drop)),
-        scale=str(options.get("scale", default.scale)),
-    )

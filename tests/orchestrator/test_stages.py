@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from modalities.contracts import Extrapolation, GenerateOptions, Guidance
+from modalities.generators.options import generate_options
 from orchestrator.catalog import STAGES, resolve
 from orchestrator.errors import ModelError, StageError
 from orchestrator.item import Item, Sample
 from orchestrator.stages.decode import Decode, as_bytes
 from orchestrator.stages.encode import Encode
 from orchestrator.stages.extrapolate import Extrapolate, enlarged
-from orchestrator.stages.generate import Generate, generate_options
+from orchestrator.stages.generate import Generate
 from orchestrator.stages.models import ModelStore
 from tests.tiny_model import make_tiny_model
 

@@ -183,6 +183,7 @@ def recipe(folder: Path, **changes: object) -> Path:
     values |= {"corpus": "tiny-picture", "codec": str(codec)}
     values |= {"folder": str(folder / "run"), "export": str(folder / "model"), "data": {"workers": 0}}
     values |= {"model": {**TINY, "dropout": 0.1}, "probe": ["circle", "star"], "seed": 3}
+    values |= {"defaults": {"sampler": {"name": "masked-autoregressive", "head_steps": 5}, "steps": 2}}
     values |= {"loop": {"batch": 4, "warmup": 1, "steps": 2, "log_steps": 1, "decay": "constant"}, **changes}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(values))

@@ -45,7 +45,12 @@ def write_recipe(folder: Path, corpora: Path, codec: Path, loop: dict[str, Any])
     told = {"batch": 8, "learning_rate": 1e-3, "warmup": 1, "steps": 4, "log_steps": 1, "decay": "constant"}
     values = {"train": "generator", "name": "tiny", "modality": "image", "corpus": "sprites", "corpora": str(corpora)}
     values |= {"codec": str(codec), "model": model}
-    values |= {"folder": str(folder / "run"), "export": str(folder / "model"), "probe": ["fr 3"]}
+    values |= {
+        "folder": str(folder / "run"),
+        "export": str(folder / "model"),
+        "probe": ["fr 3"],
+        "defaults": {"steps": 2},
+    }
     values |= {"pool": str(folder.parent / "pool"), "storage": "float16"}
     values |= {"data": {"scenes": 10, "captions": 1, "free_captions": 0, "workers": 0}}
     values |= {"loop": {**told, "precision": "float32", **loop}}

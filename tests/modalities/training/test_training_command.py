@@ -45,6 +45,7 @@ def generator_file(folder: Path, corpora: Path) -> Path:
     values |= {"folder": str(folder / "image"), "export": str(folder / "model")}
     values |= {"codec": str(folder / "codec" / "out"), "corpora": str(corpora), "model": TINY_DIT, "loop": LOOP}
     values |= {"data": {"scenes": 8, "captions": 2, "seed": 1, "workers": 0}, "probe": ["fr 3", "🐈"]}
+    values["defaults"] = {"steps": 2}
     return write(folder / "image.yaml", values)
 
 
@@ -87,6 +88,8 @@ def tiny_task(seed: int = 0, drop: float = 0.1, objective: str = "rectified-flow
     return GeneratorTask(
         family=FlowFamily(config, (16, 16), function, directions=directions, seed=seed),
         pool=pool,
+        size=(16, 16),
+        options=GenerateOptions(steps=2),
         preview=lambda latents: latents[:, :3],
         probe=Probe(conditioning=one, negative=one),
         export_with=lambda *_: None,

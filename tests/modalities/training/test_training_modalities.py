@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from PIL import Image
 from modalities import catalog
 from modalities.catalog import Entry
 from modalities.contracts import CheckpointError, GenerateOptions, Guidance
-from modalities.training.command import train_from_yaml
+from modalities.generators.nextdit.generate import NextDiTGenerator
+from modalities.training.command import generator_task, train_from_yaml
 from modalities.training.model_folder import take_over
 from modalities.training.pool import PoolSource, latent_chunks
 from modalities.training.settings import GeneratorTraining, read_training
@@ -64,7 +66,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def recipe(folder: Path, shape: str, **changes: object) -> Path:
     """A training file for a shape; the model goes to `folder / model`."""
     values = {"train": "generator", "name": shape, "folder": str(folder / "run"), "export": str(folder / "model")}
-    values |= {"data": {"workers": 0}, "probe": ["circle", "🌟"], "loop": LOOP, **SHAPES[shape], **changes}
+    values |= {"data": {"workers": 0}, "probe": ["circle", "🌟"], "loop": LOOP}
+    values |= {"defaults": {"steps": 2}, **SHAPES[shape], **changes}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
     return path
@@ -113,6 +116,36 @@ def test_a_resumed_training_gives_the_same_weights(tmp_path: Path, shape: str) -
     assert any(not torch.equal(before[name], after[name]) for name in after)
     for name, value in expected.items():
         assert torch.equal(value, after[name]), name
+
+
+def test_sheets_are_sampled_as_the_file_says_the_model_will_be(tmp_path: Path) -> None:
+    defaults = {"sampler": "euler", "steps": 2, "schedule": "uniform", "guidance": {"scale": 3.0}}
+    training = read_training(recipe(tmp_path, "video", defaults=defaults))
+    task = generator_task(training, torch.device("cpu"), compiled=False)
+    found = task.sample()
+    how = GenerateOptions(sampler="euler", steps=2, schedule="uniform", guidance=Guidance(scale=3.0))
+    probe, network = task.probe, NextDiTGenerator(task.module, [1, 1, 1])
+    wanted = network.generate(probe.conditioning, probe.negative, tuple(found.shape[2:]), [5, 6], how)
+    assert torch.equal(found, wanted)
+    assert task.module.training
+    task.part_loss(0, slice(0, 1)).backward()
+
+
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [
+        ({"sampler": "midpiont"}, "unknown sampler `midpiont`; did you mean `midpoint`?"),
+        ({"sampler": "autoregressive"}, "unknown sampler `autoregressive`; known: "),
+        ({"schedule": "unifrom"}, "a sample cannot be made so: unknown schedule `unifrom`"),
+        ({"steps": 0}, "a sample cannot be made so: "),
+    ],
+)
+def test_defaults_that_no_sample_can_be_made_by_are_refused_before_a_step(
+    tmp_path: Path, defaults: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"defaults: {message}")):
+        train_from_yaml(recipe(tmp_path, "points", defaults=defaults), {"device": "cpu"})
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
 def test_a_training_may_start_from_another_model(tmp_path: Path) -> None:

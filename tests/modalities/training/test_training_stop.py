@@ -106,7 +106,8 @@ def recipe(folder: Path, corpora: Path, stop: dict[str, object], **changes: obje
     values = {"train": "generator", "name": "tiny", "modality": "image", "corpus": "sprites", "corpora": str(corpora)}
     values |= {"codec": "codec", "model": model, "loop": loop}
     values |= {"folder": str(folder / "run"), "export": str(folder / "model"), "probe": ["fr 3"]}
-    values |= {"data": {"scenes": 4, "captions": 1, "free_captions": 0, "workers": 0}, **changes}
+    values |= {"data": {"scenes": 4, "captions": 1, "free_captions": 0, "workers": 0}}
+    values |= {"defaults": {"steps": 2}, **changes}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return path

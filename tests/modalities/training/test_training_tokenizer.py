@@ -97,7 +97,7 @@ def digit_file(folder: Path, corpora: Path) -> Path:
     values["model"] = {"clusters": 11, "grid": [8, 8], "codes": 13, "decoder_order": "masked"}
     values["model"] |= {"semantic": {**STAGE, "positions": 65}, "decoder": {**STAGE, "positions": 257}}
     values["loss"] = {"stages": "both", "smoothing": 0.0, "decoder_part": 0.5}
-    values["defaults"] = {"sampler": "autoregressive", "guidance": {"scale": 2.0}}
+    values["defaults"] = {"sampler": {"name": "autoregressive", "decoder_steps": 2}, "guidance": {"scale": 2.0}}
     return write(folder / "digit.yaml", values)
 
 
