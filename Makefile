@@ -40,6 +40,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/video_following.py --extrapolate
 	$(BIN)/python benchmarks/audio_following.py --extrapolate
 	$(BIN)/python benchmarks/point_cloud_following.py
+	$(BIN)/python benchmarks/multi_view_following.py --extrapolate
 	$(BIN)/python benchmarks/extrapolation.py
 	$(BIN)/python benchmarks/poisson_midpoint.py
 	$(BIN)/python benchmarks/score_matching.py

@@ -47,7 +47,13 @@ MODALITIES: dict[str, Entry] = {
     "multi-view": Entry(
         "modalities.multi_view:MULTI_VIEW",
         "views of one object; axes view, row and column",
-        {"axes": "views height width", "channels": 3, "default": "8 64 64", "largest": "64 4096 4096"},
+        {
+            "axes": "views height width",
+            "channels": 3,
+            "default": "8 64 64",
+            "largest": "64 4096 4096",
+            "method": "position-interpolation",
+        },
     ),
     "audio": Entry(
         "modalities.audio:AUDIO",

@@ -60,7 +60,7 @@ def made_tiny(file: Path, models: dict[str, Path], folder: Path) -> Plan:
 
 def _tiny_model(model: Any, models: dict[str, Path]) -> dict[str, str]:
     source = model if isinstance(model, str) else model["source"]
-    modality = "multi-view" if "multi_view" in source else source.rpartition("/")[2].removeprefix("lumina-")
+    modality = source.rpartition("/")[2].removeprefix("lumina-")
     if modality in ALSO:
         return {"source": str(models[ALSO[modality]]), "modality": modality}
     found = {"source": str(models.get(modality, models["image"]))}
