@@ -21,7 +21,7 @@ quickstart: .venv/installed
 	@echo "Open runs/four_media/index.html in a browser."
 
 test: .venv/installed-dev
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/installed-dev lint
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -m 'not gpu or gpu' --timeout 1200
