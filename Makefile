@@ -46,7 +46,9 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/score_matching.py
 	$(BIN)/python benchmarks/objectives_on_images.py
 	$(BIN)/python benchmarks/weight_storage.py
+	$(BIN)/python benchmarks/worker_scaling.py
 	$(BIN)/python benchmarks/kill_and_resume.py
+	$(BIN)/python benchmarks/kill_and_resume.py --executor ray --kills 2
 	$(BIN)/python benchmarks/planning.py
 
 clean:
