@@ -30,7 +30,7 @@ class PromptFollowing:
         """The share of questions that the latents of `sample` answer rightly, 0..1; noise is the same each time."""
         shown = []
         for number, part in enumerate(self._parts):
-            latents = sample(Probe(conditioning=part, negative=self._negative, seed=number))
+            latents = sample(Probe(conditioning=part, negative=self._negative, seed=number * TOGETHER))
             shown.append(self._judge.shown(self._decode(latents)).cpu())
         return float((torch.cat(shown) == self._wanted).double().mean())
 
