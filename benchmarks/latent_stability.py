@@ -17,6 +17,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,19 +128,33 @@ def unwhitened(tokenizer: SemanticTokenizer, pictures: Tensor) -> Tokenize:
     return lambda media: nearest(tokenizer.patch_features(media), centres)
 
 
-def explained(tokenize: Tokenize, codec: QuantizedLatents, cell: int, pictures: Tensor, held: Tensor) -> float:
-    """Part of the variance of a patch's latents on held-out pictures that its token explains: R^2 of the mean by token.
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """Patches of pictures that show more than background: which `[N, rows, columns]`, and their latents `[P, D]`."""
 
-    Only patches that show more than background count; means by token are those of `pictures`.
-    """
+    media: Tensor
+    shown: Tensor
+    latents: Tensor
 
-    def pairs(media: Tensor) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def of(media: Tensor, codec: QuantizedLatents, cell: int) -> Patches:
+        """Those of pictures; a patch has cell x cell latents."""
         latents = by_parts(lambda part: F.pixel_unshuffle(codec.inner[0].encode(part), cell).movedim(1, -1), media)
         shown = objects(media, cell * codec.stride[0])
-        return by_parts(tokenize, media)[shown], latents[shown]
+        return Patches(media, shown, latents[shown])
 
-    known, latents = pairs(pictures)
-    asked, wanted = pairs(held)
+    def tokens(self, tokenize: Tokenize) -> Tensor:
+        """The patches' tokens `[P]`."""
+        return by_parts(tokenize, self.media)[self.shown]
+
+
+def explained(tokenize: Tokenize, pictures: Patches, held: Patches) -> float:
+    """Part of the variance of a patch's latents on held-out pictures that its token explains: R^2 of the mean by token.
+
+    Means by token are those of `pictures`.
+    """
+    known, latents = pictures.tokens(tokenize), pictures.latents
+    asked, wanted = held.tokens(tokenize), held.latents
     counts = torch.bincount(known, minlength=int(asked.max()) + 1)
     sums = torch.zeros(len(counts), latents.shape[1]).index_add_(0, known, latents)
     means = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], latents.mean(dim=0))
@@ -197,7 +212,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         asked = concepts_of(held, arguments.pictures)
         return recognised(known_tokens, concepts_of(fit, known), tokens, asked, clusters)
 
-    cell = tokenizer.patch // codec.stride[0]
+    patches = [Patches.of(media, codec, tokenizer.patch // codec.stride[0]) for media in (pictures, clean)]
     said = ways | ({"discriminative, not whitened": unwhitened(tokenizer, pictures)} if tokenizer.whitened else {})
     rows: dict[str, dict[str, Any]] = {}
     for name, tokenize in ways.items():
@@ -221,7 +236,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "tokenizations": rows,
         "blocks": {number: told(tokenize) for number, tokenize in blocks(tokenizer, pictures).items()},
         "block": tokenizer.blocks,
-        "explained": {name: explained(way, codec, cell, pictures, clean) for name, way in said.items()},
+        "explained": {name: explained(way, *patches) for name, way in said.items()},
         "whitened": tokenizer.whitened,
         "psnr": fidelity(codec, clean),
     }
